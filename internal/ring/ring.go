@@ -104,6 +104,20 @@ func (r *Ring[E]) Search(f func(E) bool) uint64 {
 	return low
 }
 
+// DropOldest evicts the oldest entry; it does nothing to an empty ring.
+func (r *Ring[E]) DropOldest() {
+	if r.Len() > 0 {
+		r.evict()
+	}
+}
+
+// Skip is Reset that also uses up one ordinal, so that a reader which had read
+// everything finds that it missed something.
+func (r *Ring[E]) Skip() {
+	r.next++
+	r.Reset()
+}
+
 // Reset drops every entry and the memory they used. Ordinals go on from where
 // they were: what was kept counts as evicted.
 func (r *Ring[E]) Reset() {

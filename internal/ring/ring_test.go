@@ -218,3 +218,22 @@ func BenchmarkIdle(b *testing.B) {
 	}
 	_ = keep
 }
+
+func TestDropOldestAndSkip(t *testing.T) {
+	r := ring.New[int](3, 0)
+	r.DropOldest()
+	r.Push(10, 1)
+	r.Push(11, 1)
+	r.DropOldest()
+	if _, ok := r.At(0); ok || r.First() != 1 || r.Bytes() != 1 {
+		t.Fatalf("after DropOldest: first %d, %d bytes", r.First(), r.Bytes())
+	}
+	r.Skip()
+	if r.First() != 3 || r.Next() != 3 || r.Len() != 0 {
+		t.Fatalf("after Skip: first %d, next %d", r.First(), r.Next())
+	}
+	r.Push(12, 1)
+	if e, ok := r.At(3); !ok || e != 12 {
+		t.Fatalf("after Skip and Push: %d, %v", e, ok)
+	}
+}

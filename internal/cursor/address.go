@@ -1,0 +1,183 @@
+package cursor
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/ocsigo/comet/engine"
+)
+
+// An Address says what an event stream hears: at most one process of its own,
+// and site channels with where each begins.
+type Address struct {
+	Process  Process // the zero Process: none of its own
+	Channels []Channel
+	PullAsk  bool   // unlimited channels are never read without a pull command
+	After    string // the cursor a page puts in when it re-creates its EventSource
+}
+
+// A Channel is a site channel's name and where hearing it begins: at a
+// position, before its last values, or with its newest one.
+type Channel struct {
+	Name   string
+	At     engine.Position // the zero Position: see Last and Newest
+	Last   int
+	Newest bool
+}
+
+// AppendAddress appends the query of an address, without '?' and without
+// after=, which only a page adds.
+func AppendAddress(b []byte, a Address) []byte {
+	b = append(b, "v="...)
+	b = strconv.AppendInt(b, Version, 10)
+	if a.Process.Token != "" {
+		b = append(b, "&p="...)
+		b = AppendProcess(b, a.Process.Token, a.Process.Number)
+	}
+	for _, c := range a.Channels {
+		b = append(b, "&c="...)
+		b = appendChannel(b, c)
+	}
+	if a.PullAsk {
+		b = append(b, "&pull=ask"...)
+	}
+	return b
+}
+
+// AppendProcess appends TOKEN or TOKEN.NUMBER: a process, and the number after
+// which it is to be heard.
+func AppendProcess(b []byte, token string, number uint64) []byte {
+	b = append(b, token...)
+	if number > 0 {
+		b = append(b, '.')
+		b = appendNumber(b, number)
+	}
+	return b
+}
+
+// ParseProcess reads what AppendProcess writes.
+func ParseProcess(s string) (Process, error) {
+	token, number, numbered := strings.Cut(s, ".")
+	if !ValidToken(token) {
+		return Process{}, fmt.Errorf("%w: the process %.20q… is no token", ErrBadAddress, token)
+	}
+	p := Process{Token: token}
+	if !numbered {
+		return p, nil
+	}
+	n, err := parseNumber(number)
+	if err != nil || n == 0 {
+		return Process{}, fmt.Errorf("%w: the process's number %.20q", ErrBadAddress, number)
+	}
+	p.Number = n
+	return p, nil
+}
+
+func appendChannel(b []byte, c Channel) []byte {
+	b = append(b, c.Name...)
+	b = append(b, '@')
+	switch {
+	case c.Newest:
+		return append(b, "newest"...)
+	case c.At.IsZero():
+		b = append(b, '-')
+		return strconv.AppendInt(b, int64(c.Last), 10)
+	default:
+		b = append(b, c.At.Epoch...)
+		b = append(b, '.')
+		return appendSequence(b, c.At)
+	}
+}
+
+// ParseChannel reads NAME, NAME@EPOCH.SEQ[.TAG], NAME@-COUNT or NAME@newest. A
+// bare name begins now, as NAME@-0 does.
+func ParseChannel(s string) (Channel, error) {
+	name, from, _ := strings.Cut(s, "@")
+	c := Channel{Name: name}
+	if !ValidName(name) {
+		return c, fmt.Errorf("%w: %.40q is no channel name", ErrBadAddress, name)
+	}
+	switch {
+	case from == "":
+		return c, nil
+	case from == "newest":
+		c.Newest = true
+		return c, nil
+	case from[0] == '-':
+		n, err := strconv.ParseUint(from[1:], 10, 31)
+		if err != nil {
+			return c, fmt.Errorf("%w: channel %s from %.20q", ErrBadAddress, name, from)
+		}
+		c.Last = int(n)
+		return c, nil
+	}
+	at, err := engine.ParsePosition(from)
+	if err != nil {
+		return c, fmt.Errorf("%w: channel %s: %w", ErrBadAddress, name, err)
+	}
+	c.At = at
+	return c, nil
+}
+
+// ParseAddress reads an address's raw query. Parameters it does not know are
+// passed over, so that an app or a proxy may add its own; v=, p=, c=, pull= and
+// after= are read strictly. An address without v= is of this version, another
+// version is ErrVersion, anything else ErrBadAddress.
+func ParseAddress(query string) (Address, error) {
+	var a Address
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return a, fmt.Errorf("%w: %w", ErrBadAddress, err)
+	}
+	if v, ok := values["v"]; ok && (len(v) != 1 || v[0] != strconv.Itoa(Version)) {
+		return a, fmt.Errorf("%w: %.20q, this server speaks %d", ErrVersion, v, Version)
+	}
+	if err := once(values, "p", "pull", "after"); err != nil {
+		return a, err
+	}
+	if p := values.Get("p"); p != "" {
+		if a.Process, err = ParseProcess(p); err != nil {
+			return a, err
+		}
+	}
+	if a.Channels, err = parseChannels(values["c"]); err != nil {
+		return a, err
+	}
+	switch pull := values.Get("pull"); pull {
+	case "", "auto":
+	case "ask":
+		a.PullAsk = true
+	default:
+		return a, fmt.Errorf("%w: pull=%.20q; allowed is pull=ask", ErrBadAddress, pull)
+	}
+	a.After = values.Get("after")
+	return a, nil
+}
+
+func parseChannels(values []string) ([]Channel, error) {
+	channels := make([]Channel, 0, len(values))
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		c, err := ParseChannel(v)
+		if err != nil {
+			return nil, err
+		}
+		if seen[c.Name] {
+			return nil, fmt.Errorf("%w: the channel %s stands in it twice", ErrBadAddress, c.Name)
+		}
+		seen[c.Name] = true
+		channels = append(channels, c)
+	}
+	return channels, nil
+}
+
+func once(values url.Values, keys ...string) error {
+	for _, key := range keys {
+		if len(values[key]) > 1 {
+			return fmt.Errorf("%w: %s= stands in it twice", ErrBadAddress, key)
+		}
+	}
+	return nil
+}
