@@ -1,0 +1,77 @@
+package sse
+
+import "time"
+
+// A Batch is what is pending for one event stream, to be written in one write.
+// Each call appends one whole block, blank line included, so a Batch always
+// ends where an event may begin.
+//
+// The zero Batch is empty and ready. It copies what it is given and keeps its
+// buffer over [Batch.Reset]: once it has grown to its working size, Frame, Event
+// and Retry do not allocate. It is not for concurrent use.
+//
+// A Batch has no errors to return: ids and names are for the caller to check.
+// In one that was not checked, each CR, LF and NUL is written as U+FFFD; it
+// never becomes a line of its own.
+type Batch struct {
+	buf    []byte
+	events int
+}
+
+// Frame appends an event made before, under this id. An empty or nil id writes
+// no id line, so the reader's last event id stays.
+func (b *Batch) Frame(id []byte, f *Frame) {
+	b.begin(id)
+	b.buf = f.AppendTo(b.buf)
+	b.buf = append(b.buf, '\n')
+}
+
+// Event appends an event made on the spot: one that has a single reader, and
+// so no use for a [Frame]. An empty or nil id writes no id line; an empty name
+// leaves the event unnamed. Data may be anything.
+func (b *Batch) Event(id []byte, name string, data []byte) {
+	b.begin(id)
+	b.buf = appendBody(b.buf, name, data)
+	b.buf = append(b.buf, '\n')
+}
+
+func (b *Batch) begin(id []byte) {
+	b.events++
+	if len(id) > 0 {
+		b.buf = appendField(b.buf, "id:", id)
+	}
+}
+
+// Retry appends a block that sets how long the client waits before it
+// reconnects, and no event. It is written in whole milliseconds, rounded up; a
+// negative d as 0. (Chromium 156 obeys any value, Firefox 153 waits at least
+// 500 ms.)
+func (b *Batch) Retry(d time.Duration) {
+	b.buf = appendRetry(b.buf, d)
+	b.buf = append(b.buf, '\n')
+}
+
+// Comment appends a block of comment, one line for each line of text. Readers
+// ignore it; scripts in a browser cannot see it.
+func (b *Batch) Comment(text string) {
+	b.buf = appendLines(b.buf, ":", []byte(text))
+	b.buf = append(b.buf, '\n')
+}
+
+// Len is the batch's length in bytes.
+func (b *Batch) Len() int { return len(b.buf) }
+
+// Events is how many events the batch holds: its calls of Frame and Event.
+func (b *Batch) Events() int { return b.events }
+
+// Bytes is the batch as it is to be written. It is valid until the next call of
+// another method that changes the batch, and is not to be modified. Its
+// capacity is the memory the batch keeps: who pools batches can drop large
+// ones by it.
+func (b *Batch) Bytes() []byte { return b.buf }
+
+// Reset empties the batch and keeps its buffer.
+func (b *Batch) Reset() {
+	b.buf = b.buf[:0]
+	b.events = 0
+}

@@ -1,0 +1,32 @@
+package sse
+
+import "bytes"
+
+// A Frame is an event's bytes without what differs from reader to reader: its
+// event and data lines, without an id line and without the closing blank line.
+// It is made once, by [NewFrame], and never changes: any number of event
+// streams may share it at the same time.
+type Frame struct{ text []byte }
+
+// NewFrame makes the frame of an event with this name (empty: unnamed) and
+// data. It copies data, so the caller may reuse it. It errors if the name has
+// a CR, an LF or a NUL or is not valid UTF-8; data may be anything.
+func NewFrame(event string, data []byte) (*Frame, error) {
+	if err := checkText("event name", event); err != nil {
+		return nil, err
+	}
+	return &Frame{appendBody(make([]byte, 0, frameSize(event, data)), event, data)}, nil
+}
+
+// frameSize is exact but for empty lines and CRLFs, which it takes for more
+// than they become: frames are kept, so growing by doubling would waste memory.
+func frameSize(event string, data []byte) int {
+	lines := 1 + bytes.Count(data, []byte{'\n'}) + bytes.Count(data, []byte{'\r'})
+	return len("event: \n") + len(event) + len(data) + lines*len("data: \n")
+}
+
+// Len is the frame's length in bytes.
+func (f *Frame) Len() int { return len(f.text) }
+
+// AppendTo appends the frame's bytes to b.
+func (f *Frame) AppendTo(b []byte) []byte { return append(b, f.text...) }
