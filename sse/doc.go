@@ -22,7 +22,7 @@
 // [Event.AppendText] writes one event. A server with many readers makes each
 // event's [Frame] once, shares it among all of them, and collects for each
 // reader what is pending in a [Batch], to be written at once; only the id line
-// differs from reader to reader. A grown Batch does not allocate.
+// differs from reader to reader. A grown Batch takes events without allocating.
 //
 // Every line written here ends in LF. An event written here always has a data
 // line, empty if the data is, so that it is dispatched: a block with an id
@@ -35,10 +35,10 @@
 // the caller did not ask for:
 //
 //   - Data may be any bytes: each CR, LF or CRLF in it starts a new data line.
-//   - An id or a name with CR, LF or NUL is refused where there is an error to
-//     return (Event.AppendText, NewFrame). In a Batch, which cannot refuse,
-//     each of these bytes becomes U+FFFD, so that the value is on the wire,
-//     visible, and equal to no id or name that a caller's grammar allows.
+//   - An id or a name with CR, LF or NUL, or that is not UTF-8, is refused where
+//     there is an error to return (Event.AppendText, NewFrame). In a Batch,
+//     which cannot refuse, each CR, LF and NUL becomes U+FFFD: the value stays in
+//     its line, is visible there, and equals no id or name without U+FFFD.
 //   - Each CR, LF or CRLF in a comment starts a new comment line.
 //
 // # What the format cannot carry

@@ -83,6 +83,9 @@ var naivePrefixes = sync.OnceValue(func() map[string]bool {
 // naiveDecode puts one U+FFFD for each longest beginning of a character that
 // does not go on, and for each byte that begins none.
 func naiveDecode(stream []byte) string {
+	if utf8.Valid(stream) {
+		return string(stream)
+	}
 	var out strings.Builder
 	for s := string(stream); s != ""; {
 		n := 1
