@@ -168,7 +168,7 @@ func TestStopAndReset(t *testing.T) {
 		if fired.Load() != 0 {
 			t.Fatal("fired early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if fired.Load() != 1 || timer.Stop() {
 			t.Fatalf("fired %d times", fired.Load())
@@ -198,7 +198,7 @@ func TestStopWhenDue(t *testing.T) {
 		})
 		second.Reset(tick)
 		third.Reset(tick)
-		if !<-pending || !<-pending {
+		if second, third := <-pending, <-pending; !second || !third {
 			t.Fatal("not pending when due")
 		}
 		time.Sleep(5 * tick)
