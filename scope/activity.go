@@ -1,0 +1,136 @@
+package scope
+
+import (
+	"context"
+	"time"
+)
+
+// A waiter waits for one unbroken inactive span.
+type waiter struct {
+	process *ClientProcess
+	span    time.Duration
+	done    func(error) // called once
+	timer   *time.Timer // nil while the process is active
+}
+
+// WaitTimeout returns nil at the first moment at which the process has been
+// inactive for d without a break. Activity is an event stream attached for it,
+// whatever that carries; its detected end starts the clock, the process's
+// creation starts it too, and commands start it anew. A process that has been
+// away for d already is reported at once. If the process ends first, the error
+// is ErrProcessGone, at once; if ctx does, its error. As Eliom_comet's
+// wait_timeout, which however never returns when the process is closed.
+//
+// The end of a connection is heard at once where the kernel tells it; a peer
+// that vanished without a word is noticed within two heartbeats.
+func (p *ClientProcess) WaitTimeout(ctx context.Context, d time.Duration) error {
+	result := make(chan error, 1)
+	stop := p.AfterInactive(d, func(err error) { result <- err })
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		stop()
+		return ctx.Err()
+	}
+}
+
+// AfterInactive calls f once, on a goroutine of its own, when WaitTimeout would
+// return: with nil, or with an error that is ErrProcessGone. Until then it costs
+// no goroutine. stop prevents the call and reports whether it did.
+func (p *ClientProcess) AfterInactive(d time.Duration, f func(error)) (stop func() bool) {
+	w := &waiter{process: p, span: d, done: f}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.ended() {
+		go f(ErrProcessGone)
+		return func() bool { return false }
+	}
+	p.waiters[w] = struct{}{}
+	if p.current == nil {
+		w.arm(p.away)
+	}
+	return w.cancel
+}
+
+// arm starts the clock, which has run since the given time. It needs the
+// process's lock.
+func (w *waiter) arm(since time.Time) {
+	left := max(0, time.Until(since.Add(w.span)))
+	if w.timer == nil {
+		w.timer = time.AfterFunc(left, w.due)
+		return
+	}
+	w.timer.Reset(left)
+}
+
+// due runs when the span may be over: a command or a connection may have come
+// between.
+func (w *waiter) due() {
+	p := w.process
+	p.mu.Lock()
+	_, waiting := p.waiters[w]
+	over := waiting && p.current == nil && time.Since(p.away) >= w.span
+	if over {
+		delete(p.waiters, w)
+	}
+	p.mu.Unlock()
+	if over {
+		w.done(nil)
+	}
+}
+
+// finish tells the process's end. The waiter is out of its set already.
+func (w *waiter) finish(err error) {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	go w.done(err)
+}
+
+func (w *waiter) cancel() bool {
+	w.process.mu.Lock()
+	defer w.process.mu.Unlock()
+	_, waiting := w.process.waiters[w]
+	delete(w.process.waiters, w)
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	return waiting
+}
+
+// awaySince returns since when no event stream carries the process.
+func (p *ClientProcess) awaySince() (since time.Time, away bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.away, p.current == nil
+}
+
+// arrived stops the clocks: an event stream carries the process. It needs p.mu.
+func (p *ClientProcess) arrived() {
+	p.connected = true
+	p.expiry.Stop()
+	for w := range p.waiters {
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+	}
+}
+
+// left starts the clocks: the event stream is gone. It needs p.mu.
+func (p *ClientProcess) left() {
+	p.current = nil
+	p.touch()
+}
+
+// touch starts the clocks anew while the process is away: it needs p.mu.
+func (p *ClientProcess) touch() {
+	if p.current != nil || p.state.ended() {
+		return
+	}
+	p.away = time.Now()
+	p.expiry.Reset(p.lifetime())
+	for w := range p.waiters {
+		w.arm(p.away)
+	}
+}

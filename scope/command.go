@@ -1,0 +1,399 @@
+package scope
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/ocsigo/comet/internal/cursor"
+	"github.com/ocsigo/comet/sse"
+)
+
+// Reply answers a command.
+type Reply struct {
+	// State tells what came of it: attached, detached, heard (registered),
+	// wanted (registered before it was created), closed, and for a pull waiting,
+	// reading, sent or seen.
+	State string `json:"state"`
+	// K is the number that an attached process has on the event stream.
+	K int `json:"k,omitempty"`
+	// N is the number of the newest pull.
+	N uint64 `json:"n,omitempty"`
+}
+
+// A CommandError says why a command was refused.
+type CommandError struct {
+	// Code is bad (not a command), gone (no such process or channel), refused (a
+	// bound), conflict (not now) or busy (one waits already).
+	Code    string
+	Message string
+	// Expected is the number that the next pull has to have; 0 elsewhere.
+	Expected uint64
+}
+
+// Error returns the message.
+func (e *CommandError) Error() string { return "comet: " + e.Message }
+
+func refuse(code, format string, args ...any) error {
+	return &CommandError{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// The commands, by the form field that names one.
+var commands = []string{"attach", "detach", "register", "close", "pull"}
+
+// Command carries out what a POST to an event stream's URL asks: exactly one of
+// attach=TOKEN[.NUMBER], detach=TOKEN, register=CHANNEL[@…], close=CHANNEL and
+// pull=CHANNEL with an optional n. comet=TOKEN says whose private channel is
+// meant, where that is not the URL's own process. The URL has to name a process
+// of the request's session; it and the process meant are active by it. Every
+// error is a *CommandError.
+func (s *Site) Command(ctx context.Context, r Request, form map[string][]string) (Reply, error) {
+	address, err := cursor.ParseAddress(r.Query)
+	if err != nil {
+		return Reply{}, refuse("bad", "%v", err)
+	}
+	if address.Process.Token == "" {
+		return Reply{}, refuse("bad", "the URL names no client process, and only those take commands: call ClientProcess(c) before Open")
+	}
+	name, value, err := oneCommand(form)
+	if err != nil {
+		return Reply{}, err
+	}
+	own, err := s.Process(r.Reader.Session, address.Process.Token)
+	if err != nil {
+		return Reply{}, refuse("gone", "no such client process")
+	}
+	whose := own
+	if token := first(form["comet"]); token != "" {
+		if whose, err = s.Process(r.Reader.Session, token); err != nil {
+			return Reply{}, refuse("gone", "no such client process")
+		}
+	}
+	es := own.carrier()
+	if es == nil && whose != own {
+		es = whose.carrier()
+	}
+	whose.command()
+	c := command{site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "", stream: es}
+	switch name {
+	case "attach":
+		return c.attach(r.Reader.Session, value)
+	case "detach":
+		return c.detach(value)
+	case "register":
+		return c.register(value)
+	case "close":
+		return c.close(value)
+	}
+	return c.pull(value, first(form["n"]))
+}
+
+func oneCommand(form map[string][]string) (name, value string, err error) {
+	for _, c := range commands {
+		switch v := form[c]; {
+		case len(v) == 0:
+		case len(v) > 1 || name != "":
+			return "", "", refuse("bad", "more than one command; send one of attach, detach, register, close, pull")
+		default:
+			name, value = c, v[0]
+		}
+	}
+	if name == "" {
+		return "", "", refuse("bad", "no command; send one of attach, detach, register, close, pull")
+	}
+	return name, value, nil
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// carrier returns the event stream that carries the process.
+func (p *ClientProcess) carrier() *EventStream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil {
+		return nil
+	}
+	return p.current.stream
+}
+
+// command starts the clocks anew: a command is a sign of life.
+func (p *ClientProcess) command() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.touch()
+}
+
+// A command is one that is being carried out.
+type command struct {
+	site   *Site
+	ctx    context.Context
+	whose  *ClientProcess
+	chosen bool         // comet= said whose
+	stream *EventStream // nil: none is connected
+}
+
+func (c *command) attach(session, value string) (Reply, error) {
+	place, err := cursor.ParseProcess(value)
+	if err != nil {
+		return Reply{}, refuse("bad", "attach: %v", err)
+	}
+	p, err := c.site.Process(session, place.Token)
+	if err != nil {
+		return Reply{}, refuse("gone", "no such client process")
+	}
+	if c.stream == nil {
+		return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
+	}
+	return c.stream.attach(p, place.Number)
+}
+
+func (c *command) detach(value string) (Reply, error) {
+	if c.stream == nil || !c.stream.detach(value) {
+		return Reply{}, refuse("conflict", "the client process is not on this event stream")
+	}
+	return Reply{State: "detached"}, nil
+}
+
+// register has a private channel of the process heard, or a site channel. A
+// private one may be registered before it is created.
+func (c *command) register(value string) (Reply, error) {
+	ref, err := cursor.ParseChannel(value)
+	if err != nil {
+		return Reply{}, refuse("bad", "register: %v", err)
+	}
+	if reply, done := c.registerPrivate(ref.Name); done {
+		return reply, nil
+	}
+	if !c.chosen && c.site.find(ref.Name) != nil {
+		if c.stream == nil {
+			return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
+		}
+		channel := c.site.audible(c.ctx, c.stream.reader, ref.Name)
+		return c.stream.register(channel, ref)
+	}
+	return c.want(ref.Name)
+}
+
+func (c *command) registerPrivate(name string) (Reply, bool) {
+	p := c.whose
+	p.mu.Lock()
+	channel := p.names[name]
+	fresh := channel != nil && !channel.heard
+	if fresh {
+		p.hear(channel)
+	}
+	current := p.current
+	p.mu.Unlock()
+	if fresh && current != nil {
+		current.stream.greetChannel(current.suffixed(name))
+	}
+	return Reply{State: "heard"}, channel != nil
+}
+
+func (c *command) want(name string) (Reply, error) {
+	p := c.whose
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.ended() {
+		return Reply{}, refuse("gone", "no such client process")
+	}
+	if len(p.wanted) >= p.site.config.MaxChannels {
+		return Reply{}, refuse("refused", "%d names are registered that no channel has yet", len(p.wanted))
+	}
+	p.wanted[name] = true
+	return Reply{State: "wanted"}, nil
+}
+
+func (c *command) close(name string) (Reply, error) {
+	p := c.whose
+	p.mu.Lock()
+	channel := p.names[name]
+	wanted := p.wanted[name]
+	delete(p.wanted, name)
+	p.mu.Unlock()
+	switch {
+	case channel != nil:
+		channel.close()
+	case wanted:
+	case c.chosen || c.stream == nil || !c.stream.close(name):
+		return Reply{}, refuse("gone", "no channel %.140q is heard here", name)
+	}
+	return Reply{State: "closed"}, nil
+}
+
+func (c *command) pull(name, number string) (Reply, error) {
+	var n uint64
+	if number != "" {
+		var err error
+		if n, err = strconv.ParseUint(number, 10, 64); err != nil || n == 0 {
+			return Reply{}, refuse("bad", "pull: n is %.20q; use 1, 2, 3 …, or leave it out", number)
+		}
+	}
+	p := c.whose
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	channel := p.names[name]
+	switch {
+	case channel == nil || !channel.heard:
+		return Reply{}, refuse("gone", "no channel %.140q is heard of this client process", name)
+	case channel.spec.Kind != Pull:
+		return Reply{}, refuse("bad", "channel %s is not read on demand; only unlimited channels take pull", name)
+	}
+	var presented uint64
+	if p.current != nil {
+		presented = p.current.presented
+	}
+	return channel.command(n, presented)
+}
+
+// attach carries the process from now on.
+func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	attached := 0
+	for _, r := range s.processes {
+		if r.removed {
+			continue
+		}
+		if r.process == p {
+			return Reply{State: "attached", K: r.slot}, nil
+		}
+		attached++
+	}
+	if s.gone || s.over {
+		return Reply{}, refuse("conflict", "the event stream has just ended")
+	}
+	if attached >= AttachMax {
+		return Reply{}, refuse("refused", "the event stream carries %d client processes, which is the most", attached)
+	}
+	if err := s.checkRoom(0, 1); err != nil {
+		return Reply{}, err
+	}
+	s.slots++
+	r := &processReader{stream: s, process: p, slot: s.slots, token: p.token, number: number}
+	s.processes = append(s.processes, r)
+	r.attach(false, false)
+	g := s.site.newGreeting()
+	g.Processes = []greetedProcess{{r.token, r.slot, r.generation}}
+	s.greetLater(g)
+	return Reply{State: "attached", K: r.slot}, nil
+}
+
+func (s *EventStream) detach(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.processes, func(r *processReader) bool { return !r.removed && r.token == token })
+	if i < 0 || s.gone {
+		return false
+	}
+	s.processes[i].leave()
+	g := s.site.newGreeting()
+	g.Removed = []string{token}
+	s.greetLater(g)
+	return true
+}
+
+// register hears a site channel besides; nil stands for one that there is not.
+func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == ref.Name })
+	switch {
+	case i >= 0 && !s.sites[i].removed:
+		return Reply{State: "heard"}, nil
+	case s.gone || s.over:
+		return Reply{}, refuse("conflict", "the event stream has just ended")
+	case len(s.sites) >= s.site.config.MaxChannels && i < 0:
+		return Reply{}, refuse("refused", "the event stream hears %d site channels, which is the most", len(s.sites))
+	}
+	if channel == nil {
+		s.said = append(s.said, func(b *sse.Batch) {
+			s.say(b, "closed", channelNotice{Channel: ref.Name, Reason: "unavailable", Final: true})
+		})
+		s.Wake()
+		return Reply{State: "closed"}, nil
+	}
+	r := &siteReader{stream: s, name: ref.Name, address: -1}
+	if i >= 0 {
+		r.address, r.from = s.sites[i].address, s.sites[i].from
+	} else if err := s.checkRoom(len(ref.Name)+epochItem, 0); err != nil {
+		return Reply{}, err
+	}
+	r.channel, r.moved = channel, true
+	r.at = r.begin(ref)
+	channel.add(r)
+	r.enter(nil)
+	if i >= 0 {
+		s.sites[i] = r
+	} else {
+		s.sites = append(s.sites, r)
+	}
+	s.rename()
+	g := s.site.newGreeting()
+	g.Channels = []greetedChannel{r.greeting()}
+	s.greetLater(g)
+	return Reply{State: "heard"}, nil
+}
+
+// close stops hearing a site channel.
+func (s *EventStream) close(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == name && !r.removed })
+	if i < 0 || s.gone {
+		return false
+	}
+	s.sites[i].leave()
+	s.rename()
+	s.said = append(s.said, func(b *sse.Batch) {
+		s.say(b, "closed", channelNotice{Channel: name, Reason: "closed", Final: true})
+	})
+	s.Wake()
+	return true
+}
+
+// greetChannel tells of a private channel that is heard now.
+func (s *EventStream) greetChannel(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.site.newGreeting()
+	g.Channels = []greetedChannel{{Channel: name}}
+	s.greetLater(g)
+}
+
+// greetLater says hello with the cursor of that moment. It needs s.mu.
+func (s *EventStream) greetLater(g greeting) {
+	s.said = append(s.said, func(b *sse.Batch) { s.say(b, "hello", g) })
+	s.Wake()
+}
+
+// checkRoom refuses what would make the cursor outgrow the header (rule 4). It
+// needs s.mu.
+func (s *EventStream) checkRoom(more, processes int) error {
+	named, own := more, false
+	channels := 0
+	for _, r := range s.sites {
+		channels++
+		if r.address < 0 {
+			named += len(r.name) + epochItem
+		}
+	}
+	for _, p := range s.processes {
+		switch {
+		case p.slot == 0:
+			own = true
+		case !p.removed || p.superseded:
+			processes++
+		}
+	}
+	if err := s.site.checkLength(s.query+named, channels, processes, own); err != nil {
+		return refuse("refused", "%v", err)
+	}
+	return nil
+}

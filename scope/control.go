@@ -1,0 +1,59 @@
+package scope
+
+import (
+	"encoding/json"
+
+	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/cursor"
+)
+
+// The control events' data, as JSON (rule 15).
+
+// channelNotice is the data of comet:full, comet:end and comet:closed.
+type channelNotice struct {
+	Channel string           `json:"channel,omitempty"`
+	Reason  string           `json:"reason"`
+	Final   bool             `json:"final"`
+	Resume  *engine.Position `json:"resume,omitempty"`
+}
+
+// processNotice is the data of comet:gone and comet:superseded.
+type processNotice struct {
+	Process string `json:"process"`
+	Reason  string `json:"reason"`
+}
+
+// greeting is the data of comet:hello: the first one says all that the event
+// stream carries, later ones what a command added or removed.
+type greeting struct {
+	Version   int              `json:"version"`
+	Heartbeat int64            `json:"heartbeat"` // milliseconds
+	Processes []greetedProcess `json:"processes,omitempty"`
+	Channels  []greetedChannel `json:"channels,omitempty"`
+	Removed   []string         `json:"removed,omitempty"`
+}
+
+// greetedProcess tells which suffix a process's event names have: none for K 0,
+// else "@K".
+type greetedProcess struct {
+	Process    string `json:"process"`
+	K          int    `json:"k"`
+	Generation uint64 `json:"generation"`
+}
+
+type greetedChannel struct {
+	Channel  string           `json:"channel"`
+	Position *engine.Position `json:"position,omitempty"`
+}
+
+func (s *Site) newGreeting() greeting {
+	return greeting{Version: cursor.Version, Heartbeat: s.config.Heartbeat.Milliseconds()}
+}
+
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil { // strings, numbers and valid positions
+		panic("scope: " + err.Error())
+	}
+	return data
+}

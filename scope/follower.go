@@ -1,0 +1,317 @@
+package scope
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/ring"
+	"github.com/ocsigo/comet/sse"
+)
+
+// An entry is one value of a site channel. Its frame is made when the first
+// event stream needs it, and shared by all.
+type entry struct {
+	at    engine.Position
+	prev  uint64
+	data  []byte
+	frame atomic.Pointer[sse.Frame]
+}
+
+// framed returns the entry's bytes on the wire. Two streams may both make the
+// first one; they keep the same.
+func (e *entry) framed(event string) *sse.Frame {
+	if f := e.frame.Load(); f != nil {
+		return f
+	}
+	f, err := sse.NewFrame(event, e.data)
+	if err != nil { // the event name was checked at Register
+		panic("scope: " + err.Error())
+	}
+	if !e.frame.CompareAndSwap(nil, f) {
+		f = e.frame.Load()
+	}
+	return f
+}
+
+// A follower mirrors one log of the engine on this node: all that the log keeps,
+// in a ring that every reader of the channel is served from. The log is the
+// truth and its feed only a hint: what the feed loses, doubles or reorders is
+// seen by the chain of Prev and read again from the log. When the log itself no
+// longer has it, the ring skips an ordinal, and every reader finds that it missed
+// something. Nothing here does arithmetic on sequences (rule 1).
+type follower struct {
+	log    engine.Engine
+	name   engine.Name
+	size   int
+	newest bool
+	ctx    context.Context // of the repairs; ends with the channel's name
+	notify func()          // there is news; must not block
+	fail   func(error)     // the log is gone
+
+	mu        sync.RWMutex
+	ring      *ring.Ring[*entry]
+	tail      engine.Position // of the newest entry, or the genesis
+	head      atomic.Uint64   // ring.Next, for a look without the lock
+	passes    uint64          // repairs that are done
+	repairing bool
+	again     bool // something came up during the repair
+}
+
+// load takes what the log keeps. The feed is watched already, so nothing can
+// fall between.
+func (f *follower) load(ctx context.Context) error {
+	batch, err := f.log.Last(ctx, f.name, f.size)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tail.Epoch != "" {
+		f.ring.Skip()
+		f.head.Store(f.ring.Next())
+	}
+	f.tail = batch.Top
+	for _, e := range batch.Entries {
+		f.push(e)
+	}
+	return nil
+}
+
+// push needs f.mu.
+func (f *follower) push(e engine.Entry) {
+	f.ring.Push(&entry{at: e.Position, prev: e.Prev, data: e.Data}, len(e.Data))
+	f.tail = e.Position
+	f.head.Store(f.ring.Next())
+}
+
+// Offer takes one entry of the feed.
+func (f *follower) Offer(e engine.Entry) {
+	f.mu.Lock()
+	switch {
+	case e.Position.Epoch == f.tail.Epoch && e.Position.Seq <= f.tail.Seq:
+		f.mu.Unlock() // known
+	case e.Position.Epoch == f.tail.Epoch && e.Prev == f.tail.Seq:
+		f.push(e)
+		f.mu.Unlock()
+		f.notify()
+	default:
+		f.mu.Unlock()
+		f.repair()
+	}
+}
+
+// Dirty takes the engine's word that the feed may have lost something.
+func (f *follower) Dirty(error) { f.repair() }
+
+// repair compares with the log's tail and reads what is missing, on a goroutine
+// that ends when it is done. Only one runs at a time.
+func (f *follower) repair() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.again = true
+	if !f.repairing {
+		f.repairing = true
+		go f.repairLoop()
+	}
+}
+
+func (f *follower) repairLoop() {
+	pause := repairPauseMin
+	for {
+		f.mu.Lock()
+		if !f.again || f.ctx.Err() != nil {
+			f.repairing = false
+			f.mu.Unlock()
+			return
+		}
+		f.again = false
+		f.mu.Unlock()
+		err := f.catchUp()
+		switch {
+		case err == nil:
+			f.mu.Lock()
+			f.passes++
+			f.mu.Unlock()
+			f.notify()
+			pause = repairPauseMin
+			continue
+		case errors.Is(err, engine.ErrNoChannel), errors.Is(err, engine.ErrClosed):
+			f.fail(err)
+			continue // ctx has ended
+		}
+		f.mu.Lock()
+		f.again = true
+		f.mu.Unlock()
+		select {
+		case <-f.ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, repairPauseMax)
+	}
+}
+
+// How long a repair waits before it asks an engine again that could not answer.
+const (
+	repairPauseMin = 2 * time.Millisecond
+	repairPauseMax = time.Second
+)
+
+// errBehind: the replica that answered has not got what the tail promises.
+var errBehind = errors.New("scope: replica behind the tail")
+
+// catchUp reads until the authoritative tail is reached.
+func (f *follower) catchUp() error {
+	tail, err := f.log.Tail(f.ctx, f.name)
+	if err != nil {
+		return err
+	}
+	for {
+		f.mu.RLock()
+		have := f.tail
+		f.mu.RUnlock()
+		if have.Epoch == tail.Epoch && have.Seq >= tail.Seq {
+			return nil
+		}
+		batch, err := f.log.Read(f.ctx, f.name, have, repairPage)
+		switch {
+		case errors.Is(err, engine.ErrTrimmed), errors.Is(err, engine.ErrEpoch):
+			return f.load(f.ctx)
+		case err != nil:
+			return err
+		case len(batch.Entries) == 0:
+			return errBehind
+		}
+		f.take(batch.Entries)
+	}
+}
+
+const repairPage = 256
+
+// take adds entries that were read from the log, but for those which the feed
+// brought in the meantime.
+func (f *follower) take(entries []engine.Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range entries {
+		if e.Position.Epoch == f.tail.Epoch && e.Position.Seq > f.tail.Seq {
+			f.push(e)
+		}
+	}
+}
+
+// A place is where a position stands in the ring.
+type place uint8
+
+const (
+	kept   place = iota // everything after it is kept
+	missed              // something after it is not kept any more
+	ahead               // it is after the tail
+	reset               // it is not of this log's history
+)
+
+// seek returns the ordinal of the first entry after a position.
+func (f *follower) seek(at engine.Position) (ordinal uint64, where place) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	switch {
+	case at.Epoch != f.tail.Epoch:
+		return f.ring.First(), reset
+	case at.Seq > f.tail.Seq:
+		return f.ring.First(), ahead
+	}
+	ordinal = f.ring.Search(func(e *entry) bool { return e.at.Seq > at.Seq })
+	next, any := f.ring.At(ordinal)
+	switch {
+	case !any && at.Seq == f.tail.Seq && agree(at, f.tail):
+		return ordinal, kept
+	case f.newest && any:
+		return ordinal, kept
+	case !any:
+		return f.ring.First(), reset
+	case next.prev == at.Seq && f.agrees(ordinal, at):
+		return ordinal, kept
+	case ordinal == f.ring.First() && at.Seq < next.prev:
+		return ordinal, missed
+	}
+	return f.ring.First(), reset
+}
+
+// agrees compares tags with the entry before ordinal, where that is kept.
+func (f *follower) agrees(ordinal uint64, at engine.Position) bool {
+	e, ok := f.ring.At(ordinal - 1)
+	return ordinal == 0 || !ok || agree(at, e.at)
+}
+
+// agree compares two positions of one sequence: a number that a failover gave to
+// another entry has another tag.
+func agree(a, b engine.Position) bool { return a.Tag == b.Tag || a.Tag == 0 || b.Tag == 0 }
+
+// next returns the entry at ordinal; nil when there is none yet. skipped: what
+// stood there is no longer kept, e and at are the oldest kept and its ordinal.
+func (f *follower) next(ordinal uint64) (e *entry, at uint64, skipped bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	at = max(ordinal, f.ring.First())
+	e, _ = f.ring.At(at)
+	return e, at, at != ordinal
+}
+
+// before returns the position before the entry at ordinal, which is kept or the
+// next to come. It needs f.mu.
+func (f *follower) before(ordinal uint64) engine.Position {
+	e, ok := f.ring.At(ordinal)
+	if !ok {
+		return f.tail
+	}
+	if p, ok := f.ring.At(ordinal - 1); ok && ordinal > 0 {
+		return p.at
+	}
+	return engine.Position{Epoch: e.at.Epoch, Seq: e.prev}
+}
+
+// oldest returns the ordinal of the oldest entry kept and the position before it.
+func (f *follower) oldest() (uint64, engine.Position) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.ring.First(), f.before(f.ring.First())
+}
+
+// back returns the position before the newest n entries, or before all that are
+// kept.
+func (f *follower) back(n int) engine.Position {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.before(f.ring.Next() - uint64(min(max(n, 0), f.ring.Len())))
+}
+
+// recent returns the newest n values and the position after them.
+func (f *follower) recent(n int) ([][]byte, engine.Position) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n = min(max(n, 0), f.ring.Len())
+	values := make([][]byte, 0, n)
+	for o := f.ring.Next() - uint64(n); o < f.ring.Next(); o++ {
+		e, _ := f.ring.At(o)
+		values = append(values, e.data)
+	}
+	return values, f.tail
+}
+
+func (f *follower) passed() uint64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.passes
+}
+
+// why asks the log why nothing complete follows a position, for the reason that
+// a reader is told. It blocks as long as the engine does.
+func (f *follower) why(ctx context.Context, at engine.Position) place {
+	if _, err := f.log.Read(ctx, f.name, at, 1); errors.Is(err, engine.ErrEpoch) {
+		return reset
+	}
+	return missed
+}

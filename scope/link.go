@@ -1,0 +1,213 @@
+package scope
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/ocsigo/comet/internal/cursor"
+)
+
+// A Link is an event stream's address: Query belongs behind the path of this
+// Comet's endpoint, or behind Base, another instance's URL.
+type Link struct{ Base, Query string }
+
+// Link samples every ref once and returns the address of an event stream that
+// hears them, and with p the channels of that process. path is how long the URL
+// is before the query.
+//
+// The errors are ErrBadRef (of another site, process or instance, named twice,
+// with a beginning that the channel does not have), ErrNameTaken (a private
+// channel and a site channel of one name), ErrTooMany (SiteConfig.MaxChannels)
+// and ErrTooLong (SiteConfig.MaxAddress).
+func (s *Site) Link(ctx context.Context, p *ClientProcess, path int, refs ...Ref) (Link, error) {
+	if err := ctx.Err(); err != nil {
+		return Link{}, err
+	}
+	if len(refs) > 0 && refs[0] != nil && refs[0].ref().external != nil {
+		return s.linkExternal(refs)
+	}
+	l := linking{site: s, process: p, names: map[string]bool{}}
+	for _, r := range refs {
+		if r == nil {
+			return Link{}, fmt.Errorf("%w: a Ref is nil", ErrBadRef)
+		}
+		if err := l.add(r.ref()); err != nil {
+			return Link{}, err
+		}
+	}
+	if p != nil {
+		if err := l.own(p); err != nil {
+			return Link{}, err
+		}
+	}
+	query := string(cursor.AppendAddress(nil, l.address))
+	if err := s.checkLength(path+1+len(query), len(l.address.Channels), 0, p != nil); err != nil {
+		return Link{}, err
+	}
+	for _, c := range l.private {
+		c.register()
+	}
+	return Link{Query: query}, nil
+}
+
+type linking struct {
+	site    *Site
+	process *ClientProcess
+	address cursor.Address
+	private []*privateChannel
+	names   map[string]bool
+}
+
+func (l *linking) add(r ref) error {
+	if r.external != nil {
+		return fmt.Errorf("%w: %s is of another instance; give external channels an Open of their own", ErrBadRef, r.external.name)
+	}
+	name := r.handle.Name()
+	if l.names[name] {
+		return fmt.Errorf("%w: the name %s, of two channels given to one Open", ErrNameTaken, name)
+	}
+	l.names[name] = true
+	switch c := r.handle.core.(type) {
+	case *privateChannel:
+		return l.addPrivate(c, r)
+	case *siteChannel:
+		return l.addSite(c, r)
+	}
+	return fmt.Errorf("%w: %s", ErrBadRef, name)
+}
+
+func (l *linking) addPrivate(c *privateChannel, r ref) error {
+	switch {
+	case l.process == nil:
+		return fmt.Errorf("%w: %s is private to a client process; call ClientProcess(c) in this request", ErrBadRef, c.spec.Name)
+	case c.process != l.process:
+		return fmt.Errorf("%w: %s is private to another client process", ErrBadRef, c.spec.Name)
+	case r.begins != fromNow:
+		return fmt.Errorf("%w: %s is private to its tab: it has no history, and is heard from its beginning", ErrBadRef, c.spec.Name)
+	}
+	l.private = append(l.private, c)
+	return nil
+}
+
+func (l *linking) addSite(c *siteChannel, r ref) error {
+	switch {
+	case c.site != l.site:
+		return fmt.Errorf("%w: %s is of another Site than this Comet's", ErrBadRef, c.spec.Name)
+	case len(l.address.Channels) >= l.site.config.MaxChannels:
+		return fmt.Errorf("%w: an event stream hears %d site channels (SiteConfig.MaxChannels)", ErrTooMany, l.site.config.MaxChannels)
+	case r.begins == fromHistory && r.history < 0:
+		return fmt.Errorf("%w: %s: History(%d); use 0 or more", ErrBadRef, c.spec.Name, r.history)
+	case r.begins == fromPosition && r.at.IsZero():
+		return fmt.Errorf("%w: %s: After the zero Position; use one that Recent gave", ErrBadRef, c.spec.Name)
+	}
+	at := r.at
+	switch {
+	case r.begins == fromHistory:
+		at = c.follower.back(r.history)
+	case r.begins == fromNow && c.follower.newest:
+		at = c.follower.back(1)
+	case r.begins == fromNow:
+		at = c.follower.back(0)
+	}
+	l.address.Channels = append(l.address.Channels, cursor.Channel{Name: c.spec.Name, At: at})
+	return nil
+}
+
+// own puts the request's process into the address. Its bare event names must not
+// be those of site channels (rule 3).
+func (l *linking) own(p *ClientProcess) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.ended() {
+		return fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
+	}
+	for _, c := range l.address.Channels {
+		if q := p.names[c.Name]; q != nil && q.heard {
+			return fmt.Errorf("%w: %s, of a site channel and of one of the client process", ErrNameTaken, c.Name)
+		}
+	}
+	l.address.Process = cursor.Process{Token: p.token, Number: p.number}
+	return nil
+}
+
+// register has the channel heard.
+func (c *privateChannel) register() {
+	c.process.mu.Lock()
+	defer c.process.mu.Unlock()
+	if !c.heard && !c.process.state.ended() {
+		c.process.hear(c)
+	}
+}
+
+// The most that an item of a cursor takes, with its separator: an index and a
+// sequence of ten digits, a tag, an epoch, a process of the address and one with
+// its slot and token.
+const (
+	indexItem   = 14
+	tagItem     = 8
+	epochItem   = 18
+	ownItem     = 20
+	processItem = 46
+)
+
+// checkLength keeps the address and the cursor that it may grow to within what
+// the server's header buffer takes (rule 4).
+func (s *Site) checkLength(url, channels, attached int, own bool) error {
+	cursor := channels*indexItem + epochItem + attached*processItem
+	if s.caps.Tags {
+		cursor += channels * tagItem
+	}
+	if own {
+		cursor += ownItem
+	}
+	if url+cursor <= s.config.MaxAddress {
+		return nil
+	}
+	return fmt.Errorf("%w: the URL takes %d bytes and its cursor up to %d, allowed are %d together: "+
+		"hear fewer channels, give them shorter names, or raise SiteConfig.MaxAddress and fiber.Config.ReadBufferSize alike",
+		ErrTooLong, url, cursor, s.config.MaxAddress)
+}
+
+// linkExternal returns the address of another instance's event stream.
+func (s *Site) linkExternal(refs []Ref) (Link, error) {
+	var address cursor.Address
+	base := refs[0].ref().external.url
+	seen := map[string]bool{}
+	for _, r := range refs {
+		e := r.ref().external
+		if e == nil || e.url != base {
+			return Link{}, fmt.Errorf("%w: an Open with external channels takes those of one instance, %s, and nothing else", ErrBadRef, base)
+		}
+		if err := e.check(seen); err != nil {
+			return Link{}, err
+		}
+		address.Channels = append(address.Channels, cursor.Channel{Name: e.name, Last: e.history, Newest: e.newest})
+	}
+	query := string(cursor.AppendAddress(nil, address))
+	if err := s.checkLength(len(base)+1+len(query), len(refs), 0, false); err != nil {
+		return Link{}, err
+	}
+	return Link{Base: base, Query: query}, nil
+}
+
+func (e *external) check(seen map[string]bool) error {
+	if err := checkName("external channel", e.name); err != nil {
+		return err
+	}
+	if seen[e.name] {
+		return fmt.Errorf("%w: the external channel %s is named twice", ErrNameTaken, e.name)
+	}
+	seen[e.name] = true
+	u, err := url.Parse(e.url)
+	if err != nil || u.Fragment != "" || u.RawQuery != "" || u.User != nil ||
+		!(u.Scheme == "http" || u.Scheme == "https" || u.Scheme == "" && strings.HasPrefix(e.url, "/")) {
+		return fmt.Errorf("%w: external channel %s at %.100q: use the http or https URL of the other instance's endpoint, without query and fragment",
+			ErrBadRef, e.name, e.url)
+	}
+	if e.history < 0 || e.newest && e.history > 1 {
+		return fmt.Errorf("%w: external channel %s: history %d, newest %v: use a history of 0 or more, or newest", ErrBadRef, e.name, e.history, e.newest)
+	}
+	return nil
+}

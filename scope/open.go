@@ -1,0 +1,293 @@
+package scope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/cursor"
+	"github.com/ocsigo/comet/sse"
+)
+
+// Request is what a request for an event stream, or a command to one, said. The
+// strings are the Site's from then on.
+type Request struct {
+	Query       string // the URL's, raw
+	LastEventID string // the header
+	Reconnect   bool   // the header was there
+	Reader      Reader
+}
+
+// OpenStream answers a request for an event stream. ErrOver tells that it is over
+// for good: the answer is 204, which stops an EventSource. Everything else that
+// can be wrong is said inside the stream (rule 12), so there is no other error.
+// Allow is asked in the caller's goroutine; a remote engine may be asked, for as
+// long as ctx allows.
+func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) {
+	address, err := cursor.ParseAddress(r.Query)
+	if err != nil {
+		return s.misaddressed(r, err)
+	}
+	text := r.LastEventID
+	if !r.Reconnect {
+		text = address.After
+	}
+	at, badCursor := cursor.ParseCursor(text, len(address.Channels), address.Process.Token != "")
+	if at.Over {
+		return nil, ErrOver
+	}
+	es := &EventStream{site: s, reader: r.Reader, native: !address.PullAsk, query: len(r.Query), nameless: badCursor != nil}
+	if !s.enter(es) {
+		return es, nil
+	}
+	o := opening{s: es, ctx: ctx, at: at, forged: badCursor != nil, reconnect: r.Reconnect}
+	o.open(address)
+	es.rename()
+	if r.Reconnect && !es.hearable() {
+		es.Gone(ErrOver)
+		return nil, ErrOver
+	}
+	s.publish(es)
+	return es, nil
+}
+
+// misaddressed answers an address that cannot be served: it is said once, and a
+// reconnect is over.
+func (s *Site) misaddressed(r Request, err error) (*EventStream, error) {
+	if r.Reconnect && r.LastEventID == "!" {
+		return nil, ErrOver
+	}
+	reason := "address"
+	if errors.Is(err, cursor.ErrVersion) {
+		reason = "version"
+	}
+	es := &EventStream{site: s, nameless: true}
+	if s.enter(es) {
+		es.said = append(es.said, func(b *sse.Batch) {
+			es.say(b, "end", channelNotice{Reason: reason, Final: true})
+		})
+		s.publish(es)
+	}
+	return es, nil
+}
+
+// enter counts the event stream. One too many, or one that comes during a
+// shutdown, will only be told to come back.
+func (s *Site) enter(es *EventStream) (ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down || s.carried >= s.config.MaxStreams {
+		es.stopping = true
+		return false
+	}
+	s.carried++
+	es.counted = true
+	s.startSweep()
+	return true
+}
+
+// publish lets Shutdown and the sweep find the event stream, which is whole now.
+func (s *Site) publish(es *EventStream) {
+	s.mu.Lock()
+	s.streams[es] = struct{}{}
+	down := s.down
+	s.mu.Unlock()
+	if down {
+		es.shutdown()
+	}
+}
+
+// opening is the making of one event stream, before anybody else knows it.
+type opening struct {
+	s         *EventStream
+	ctx       context.Context
+	at        cursor.Cursor
+	forged    bool // a cursor was presented and is none
+	reconnect bool
+}
+
+func (o *opening) open(a cursor.Address) {
+	for i, c := range a.Channels {
+		r := &siteReader{stream: o.s, name: c.Name, address: i, from: c.At}
+		o.s.sites = append(o.s.sites, r)
+		if i >= o.s.site.config.MaxChannels {
+			r.closing = "too many"
+			continue
+		}
+		o.site(r, c)
+	}
+	for _, place := range o.at.Sites {
+		if place.Name == "" || o.heard(place.Name) || len(o.s.sites) >= o.s.site.config.MaxChannels {
+			continue
+		}
+		r := &siteReader{stream: o.s, name: place.Name, address: -1, at: place.Position, moved: true}
+		o.s.sites = append(o.s.sites, r)
+		if o.admitted(r) {
+			r.enter(o.why)
+		}
+	}
+	o.processes(a.Process)
+}
+
+func (o *opening) heard(name string) bool {
+	for _, r := range o.s.sites {
+		if r.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// site begins one of the address's channels where the cursor says, or else the
+// address.
+func (o *opening) site(r *siteReader, c cursor.Channel) {
+	place, moved := o.place(r.address)
+	if place.Removed {
+		r.removed = true
+		return
+	}
+	if !o.admitted(r) {
+		return
+	}
+	if moved {
+		r.at, r.moved = place.Position, true
+		if r.at.Epoch == "" {
+			r.at.Epoch = r.from.Epoch
+		}
+	} else {
+		r.at = r.begin(c)
+	}
+	r.enter(o.why)
+	if o.forged {
+		r.full = "cursor"
+		if r.channel.follower.newest {
+			r.full = "reset"
+		}
+	}
+}
+
+func (o *opening) place(address int) (cursor.Site, bool) {
+	for _, place := range o.at.Sites {
+		if place.Name == "" && place.Index == address {
+			return place, true
+		}
+	}
+	return cursor.Site{}, false
+}
+
+// admitted finds the channel. One that is not there, and one that Allow refuses,
+// are the same closed (rule 14).
+func (o *opening) admitted(r *siteReader) bool {
+	r.channel = o.s.site.audible(o.ctx, o.s.reader, r.name)
+	if r.channel == nil {
+		r.closing = "unavailable"
+		return false
+	}
+	r.channel.add(r)
+	return true
+}
+
+func (o *opening) why(f *follower, at engine.Position) place { return f.why(o.ctx, at) }
+
+// processes attaches the address's own process and those that commands had
+// attached.
+func (o *opening) processes(own cursor.Process) {
+	var places []cursor.Process
+	if own.Token != "" {
+		places = append(places, o.own(own))
+	}
+	for _, place := range o.at.Processes {
+		if place.Slot > 0 && len(places) < AttachMax {
+			places = append(places, place)
+		}
+	}
+	for _, place := range places {
+		r := &processReader{
+			stream: o.s, slot: place.Slot, token: place.Token, generation: place.Generation,
+			number: place.Number, removed: place.Removed, reads: place.Slot == 0 && o.s.native,
+		}
+		o.s.slots = max(o.s.slots, r.slot)
+		o.s.processes = append(o.s.processes, r)
+		if r.removed {
+			continue
+		}
+		r.process, _ = o.s.site.Process(o.s.reader.Session, r.token)
+		if r.process != nil {
+			o.silence(r)
+			r.attach(o.reconnect && r.generation > 0, o.forged)
+		}
+	}
+}
+
+// own is the place of the address's own process: the cursor's, over the
+// address's. Without a Last-Event-ID header a generation is not the presenter's
+// own, and the next one is taken.
+func (o *opening) own(p cursor.Process) cursor.Process {
+	for _, place := range o.at.Processes {
+		if place.Slot == 0 {
+			place.Token = p.Token
+			if !o.reconnect {
+				place.Generation = 0
+			}
+			return place
+		}
+	}
+	return p
+}
+
+// silence closes the site channels whose names the process has given to
+// channels of its own while it was away (rule 3).
+func (o *opening) silence(r *processReader) {
+	if r.slot > 0 {
+		return
+	}
+	r.process.mu.Lock()
+	defer r.process.mu.Unlock()
+	for _, site := range o.s.sites {
+		if c := r.process.names[site.name]; c != nil && c.heard && !site.removed {
+			site.closing = "name taken"
+		}
+	}
+}
+
+// hearable reports whether the event stream has anything to say that its reader
+// has not heard: a living channel or process, or the end of one. A process that a
+// newer event stream carries is not (rule 11).
+func (s *EventStream) hearable() bool {
+	for _, r := range s.sites {
+		if !r.removed {
+			return true
+		}
+	}
+	for _, p := range s.processes {
+		if !p.removed && !p.superseded {
+			return true
+		}
+	}
+	return false
+}
+
+// audible returns the living channel that the reader may hear.
+func (s *Site) audible(ctx context.Context, r Reader, name string) *siteChannel {
+	c := s.find(name)
+	if c == nil || s.allow(ctx, r, name) != nil {
+		return nil
+	}
+	return c
+}
+
+// allow asks the app. A panic refuses, and is logged.
+func (s *Site) allow(ctx context.Context, r Reader, name string) (err error) {
+	hooks := s.getHooks()
+	if hooks.Allow == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			hooks.Logger.Error("comet: Config.Allow panicked", "channel", name, "panic", v)
+			err = fmt.Errorf("allow panicked: %v", v)
+		}
+	}()
+	return hooks.Allow(ctx, r, name)
+}

@@ -1,0 +1,229 @@
+package scope
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ocsigo/comet/internal/wheel"
+)
+
+// A ClientProcess is one tab's page: Eliom's client process. Holding one proves
+// that there was a request for it; it may be kept, and outlives the request. It
+// owns its private channels, numbers what is sent of them, and knows when its
+// tab was last there. Safe for concurrent use.
+type ClientProcess struct {
+	site    *Site
+	session string
+	token   string
+	state   *life
+	ctx     context.Context // of its pulls
+	cancel  context.CancelFunc
+
+	mu         sync.Mutex
+	boxes      []*privateChannel          // in rotation, ended ones too while they have something to say
+	names      map[string]*privateChannel // the latest of each name
+	wanted     map[string]bool            // registered before they were created
+	turn       int
+	number     uint64 // of the newest event sent
+	forgotten  uint64 // a channel that ended at this number is remembered no more
+	generation uint64
+	current    *processReader // nil while no event stream carries it
+	connected  bool           // it ever had one
+	away       time.Time      // since when it is inactive
+	waiters    map[*waiter]struct{}
+	expiry     *wheel.Timer
+}
+
+func newProcess(s *Site, session string) *ClientProcess {
+	p := &ClientProcess{
+		site: s, session: session, token: randomText(16), state: newLife(nil),
+		names: map[string]*privateChannel{}, wanted: map[string]bool{},
+		waiters: map[*waiter]struct{}{}, away: time.Now(),
+	}
+	p.ctx, p.cancel = context.WithCancel(s.ctx)
+	return p
+}
+
+// begin starts the clock by which the process ends.
+func (p *ClientProcess) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.state.ended() {
+		p.expiry = p.site.wheel.After(p.site.config.ConnectWithin, p.expire)
+	}
+}
+
+// expire ends the process if it has been away for as long as it may.
+func (p *ClientProcess) expire() {
+	p.mu.Lock()
+	due := p.current == nil && !p.state.ended()
+	if due {
+		if left := time.Until(p.away.Add(p.lifetime())); left > 0 {
+			p.expiry.Reset(left)
+			due = false
+		}
+	}
+	p.mu.Unlock()
+	if due {
+		go p.end(ErrProcessGone) // the wheel must not wait for the app's callbacks
+	}
+}
+
+// lifetime needs p.mu.
+func (p *ClientProcess) lifetime() time.Duration {
+	if p.connected {
+		return p.site.config.ReturnWithin
+	}
+	return p.site.config.ConnectWithin
+}
+
+// Site returns the Site that the process is of.
+func (p *ClientProcess) Site() *Site { return p.site }
+
+// Session returns the key of the session that the process is of.
+func (p *ClientProcess) Session() string { return p.session }
+
+// Token returns what names the process in a URL. It is a secret of the page.
+func (p *ClientProcess) Token() string { return p.token }
+
+// Done is closed when the process has ended.
+func (p *ClientProcess) Done() <-chan struct{} { return p.state.done }
+
+// Err is nil before Done is closed, then ErrProcessGone or ErrShutdown.
+func (p *ClientProcess) Err() error { return p.state.err() }
+
+// Close ends the process: its channels close, their sources are stopped, its
+// tab hears gone. It does not block and may be called again.
+func (p *ClientProcess) Close() { p.end(ErrProcessGone) }
+
+// end is the only way a process ends, whatever the cause.
+func (p *ClientProcess) end(cause error) {
+	if !p.state.end(cause) {
+		return
+	}
+	p.cancel()
+	p.site.mu.Lock()
+	p.site.forget(p)
+	p.site.mu.Unlock()
+
+	p.mu.Lock()
+	boxes, current, waiters := p.boxes, p.current, p.waiters
+	p.boxes, p.names, p.wanted, p.waiters = nil, nil, nil, nil
+	p.current = nil
+	if p.expiry != nil {
+		p.expiry.Stop()
+	}
+	p.mu.Unlock()
+
+	for _, c := range boxes {
+		c.state.end(cause)
+	}
+	for w := range waiters {
+		w.finish(fmt.Errorf("%w: %w", ErrProcessGone, cause))
+	}
+	if current != nil {
+		current.stream.Wake()
+	}
+}
+
+// register makes a private channel.
+func (p *ClientProcess) register(spec Spec) (*Handle, error) {
+	if spec.Kind == Newest {
+		return nil, fmt.Errorf("%w: channel %s: only a Site has newest channels", ErrBadSpec, spec.Name)
+	}
+	c := newPrivateChannel(p, spec)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.ended() {
+		return nil, fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
+	}
+	old := p.names[spec.Name]
+	switch {
+	case old != nil && !old.state.ended():
+		return nil, fmt.Errorf("%w: %s, in this client process", ErrNameTaken, spec.Name)
+	case len(p.names) >= p.site.config.MaxChannels && old == nil:
+		return nil, fmt.Errorf("%w: the client process has %d channels (SiteConfig.MaxChannels)", ErrTooMany, len(p.names))
+	case p.current != nil && p.current.clashes(spec.Name):
+		return nil, fmt.Errorf("%w: %s, by a site channel on the tab's event stream", ErrNameTaken, spec.Name)
+	}
+	if old != nil && !old.heard {
+		p.drop(old) // nobody was ever told of it
+	}
+	p.boxes = append(p.boxes, c)
+	p.names[spec.Name] = c
+	if p.wanted[spec.Name] {
+		delete(p.wanted, spec.Name)
+		p.hear(c)
+	}
+	return &Handle{c}, nil
+}
+
+// drop needs p.mu.
+func (p *ClientProcess) drop(c *privateChannel) {
+	for i, d := range p.boxes {
+		if d == c {
+			p.boxes = append(p.boxes[:i:i], p.boxes[i+1:]...)
+			return
+		}
+	}
+}
+
+// hear makes c one of the channels that are sent, and wakes whoever sends. It
+// needs p.mu.
+func (p *ClientProcess) hear(c *privateChannel) {
+	c.heard = true
+	if c.spec.Kind == Pull && p.current != nil && p.current.reads {
+		c.ask()
+	}
+	p.wake()
+}
+
+// wake needs p.mu.
+func (p *ClientProcess) wake() {
+	if p.current != nil {
+		p.current.stream.Wake()
+	}
+}
+
+// retiredMax is how many ended channels a process remembers, for a tab that has
+// not heard of their end.
+const retiredMax = 1000
+
+// retire frees the name of a channel whose end was sent, and forgets the oldest
+// ones. It needs p.mu.
+func (p *ClientProcess) retire(c *privateChannel, number uint64) {
+	if p.names[c.spec.Name] == c {
+		delete(p.names, c.spec.Name)
+	}
+	c.endedAt = number
+	retired := 0
+	for _, d := range p.boxes {
+		if d.endedAt > 0 {
+			retired++
+		}
+	}
+	if retired <= retiredMax {
+		return
+	}
+	for _, d := range p.boxes {
+		if d.endedAt > 0 {
+			p.forgotten = max(p.forgotten, d.endedAt)
+			p.drop(d)
+			return
+		}
+	}
+}
+
+// acknowledge forgets the ended channels of whose end the tab has heard. It
+// needs p.mu.
+func (p *ClientProcess) acknowledge(number uint64) {
+	kept := p.boxes[:0:0]
+	for _, c := range p.boxes {
+		if c.endedAt == 0 || c.endedAt > number {
+			kept = append(kept, c)
+		}
+	}
+	p.boxes = kept
+}

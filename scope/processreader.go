@@ -1,0 +1,182 @@
+package scope
+
+import (
+	"strconv"
+
+	"github.com/ocsigo/comet/internal/mailbox"
+	"github.com/ocsigo/comet/sse"
+)
+
+// A processReader is one event stream's hold on one client process. It is
+// guarded by the stream's lock; generation and presented never change after it
+// became the process's current one.
+type processReader struct {
+	stream     *EventStream
+	process    *ClientProcess // nil: unknown, foreign or ended
+	slot       int            // 0: the address's own
+	token      string
+	generation uint64
+	presented  uint64 // the number with which the event stream came
+	number     uint64 // of the last event sent
+	reads      bool   // unlimited channels are read without a command
+	superseded bool   // a newer event stream has it
+	removed    bool   // it is not heard here any more
+}
+
+// attach makes r the one that hears the process, in place of an older one.
+// reconnect tells that generation is one which the process gave before;
+// otherwise r takes the next. The newer wins: false means that r is the older.
+// forged tells of a place that the process cannot have given.
+func (r *processReader) attach(reconnect, forged bool) (won bool) {
+	p := r.process
+	p.mu.Lock()
+	if p.state.ended() {
+		p.mu.Unlock()
+		r.process = nil
+		return true // to hear gone
+	}
+	if reconnect && (r.generation == 0 || r.generation > p.generation) {
+		reconnect, forged = false, true
+	}
+	if !reconnect {
+		p.generation++
+		r.generation = p.generation
+	}
+	if p.current != nil && p.current.generation > r.generation {
+		r.superseded = true
+		p.mu.Unlock()
+		return false
+	}
+	if r.number < p.forgotten { // what this tab missed cannot even be named
+		r.process = nil
+		p.mu.Unlock()
+		p.end(ErrProcessGone)
+		return true
+	}
+	lost := r.take(forged)
+	p.mu.Unlock()
+	for _, c := range lost {
+		c.state.end(ErrFull)
+	}
+	return true
+}
+
+// take needs the process's lock. It returns the channels that this made full.
+func (r *processReader) take(forged bool) (lost []*privateChannel) {
+	p := r.process
+	if old := p.current; old != nil {
+		old.stream.Wake() // to find that it is superseded
+	}
+	p.current = r
+	p.arrived()
+	future := r.number > p.number
+	switch {
+	case forged:
+		lost = p.refuse("cursor")
+	case future:
+		lost = p.refuse("future")
+	default:
+		p.acknowledge(r.number)
+		lost = p.lose(r.number)
+	}
+	if forged || future {
+		r.number = p.number
+	}
+	r.presented = r.number
+	p.attached(r.number, r.reads)
+	return lost
+}
+
+// next writes at most one event, and reports whether it did.
+func (r *processReader) next(b *sse.Batch) bool {
+	if r.removed {
+		return false
+	}
+	p := r.process
+	if p == nil {
+		r.sayGone(b)
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.ended() {
+		r.sayGone(b)
+		return true
+	}
+	if r.superseded || p.current != r {
+		r.superseded, r.removed = true, true
+		r.stream.say(b, "superseded", processNotice{Process: r.token, Reason: "newer"})
+		return true
+	}
+	c, e, ok := p.next(r.number)
+	if !ok {
+		r.number = p.number
+		return false
+	}
+	r.number = e.Number
+	r.write(b, c, e)
+	return true
+}
+
+func (r *processReader) write(b *sse.Batch, c *privateChannel, e mailbox.Entry) {
+	if e.Kind != mailbox.Data {
+		r.stream.say(b, controlOf(e.Kind), channelNotice{
+			Channel: r.suffixed(c.spec.Name), Reason: e.Reason, Final: true,
+		})
+		return
+	}
+	event := c.spec.Event
+	if !c.spec.Unnamed {
+		event = r.suffixed(event)
+	}
+	b.Event(r.stream.cursor(), event, e.Data)
+}
+
+// suffixed is the name as this event stream tells it (rule 3).
+func (r *processReader) suffixed(name string) string {
+	if r.slot == 0 {
+		return name
+	}
+	return name + "@" + strconv.Itoa(r.slot)
+}
+
+// sayGone is the one answer for every process that there is not (rule 8).
+func (r *processReader) sayGone(b *sse.Batch) {
+	r.removed = true
+	r.process = nil
+	r.stream.say(b, "gone", processNotice{Process: r.token, Reason: "gone"})
+}
+
+// drained tells the process that everything collected before was written.
+func (r *processReader) drained() {
+	if r.removed || r.process == nil || !r.reads {
+		return
+	}
+	r.process.mu.Lock()
+	defer r.process.mu.Unlock()
+	if r.process.current == r && !r.process.state.ended() {
+		r.process.drained()
+	}
+}
+
+// leave lets go of the process: if it was carried here, it is away from now on.
+func (r *processReader) leave() {
+	p := r.process
+	r.removed = true
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == r {
+		p.detached()
+		p.left()
+	}
+}
+
+// clashes reports whether the process's channel would have a site channel's name
+// on this event stream.
+func (r *processReader) clashes(name string) bool {
+	names := r.stream.names.Load()
+	return r.slot == 0 && names != nil && (*names)[name]
+}

@@ -1,0 +1,165 @@
+package scope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/ocsigo/comet/internal/mailbox"
+)
+
+// pull is the state of a channel that is read on demand (rule 9). Guarded by the
+// process's lock.
+type pull struct {
+	wanted  bool   // one value is asked for and not being read
+	running bool   // one is being read
+	n       uint64 // of the newest command
+	answer  uint64 // the event number of the newest value sent
+	cancel  context.CancelFunc
+}
+
+// stop cancels a running read.
+func (p *pull) stop() {
+	p.wanted = false
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// ask makes the channel read one value, now or when an event stream comes. It
+// needs the process's lock.
+func (c *privateChannel) ask() {
+	c.pull.wanted = true
+	c.read()
+}
+
+// read starts a read that is wanted, if one may run: only while an event stream
+// carries the process, and one at a time. It needs the process's lock.
+func (c *privateChannel) read() {
+	p := c.process
+	if !c.pull.wanted || c.pull.running || p.current == nil || !c.heard || c.state.ended() || p.state.ended() {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	c.pull.wanted, c.pull.running, c.pull.cancel = false, true, cancel
+	p.site.work.Add(1)
+	go c.readOne(ctx)
+}
+
+// readOne runs on a goroutine of the process.
+func (c *privateChannel) readOne(ctx context.Context) {
+	p := c.process
+	defer p.site.work.Done()
+	data, err := callPull(ctx, c.spec)
+	if err == nil {
+		err = p.site.checkSize(c.spec, data)
+	}
+	p.mu.Lock()
+	interrupted := ctx.Err() != nil
+	c.pull.cancel()
+	c.pull.running, c.pull.cancel = false, nil
+	switch {
+	case err == nil && errors.Is(c.box.Put(data), mailbox.ErrFull):
+		err = ErrFull
+	case err == nil:
+		p.wake()
+		c.read()
+	case interrupted: // by a detach: the value is still asked for
+		c.pull.wanted, err = true, nil
+		c.read()
+	}
+	p.mu.Unlock()
+	if err != nil {
+		c.end(err)
+	}
+}
+
+// callPull turns a panic of the source into the error that ends its channel.
+func callPull(ctx context.Context, spec Spec) (data []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("channel %s: the source panicked: %v\n%s", spec.Name, v, debug.Stack())
+		}
+	}()
+	return spec.Pull(ctx)
+}
+
+// attached reads for the channels whose value a native attach asks for: unless
+// one waits, or the last one sent is beyond the cursor and comes again. It needs
+// p.mu.
+func (p *ClientProcess) attached(k uint64, reads bool) {
+	for _, c := range p.boxes {
+		if c.spec.Kind != Pull || !c.heard {
+			continue
+		}
+		if reads && c.box.Unsent() == 0 && c.box.Newest() <= k {
+			c.pull.wanted = true
+		}
+		c.read()
+	}
+}
+
+// detached interrupts the reads: nothing is read for nobody. It needs p.mu.
+func (p *ClientProcess) detached() {
+	for _, c := range p.boxes {
+		if c.pull.cancel != nil {
+			c.pull.cancel()
+		}
+	}
+}
+
+// drained reads on for the continuous channels whose last value the socket has
+// accepted. It needs p.mu.
+func (p *ClientProcess) drained() {
+	for _, c := range p.boxes {
+		if c.spec.Continuous && c.heard && !c.pull.running && c.box.Unsent() == 0 {
+			c.ask()
+		}
+	}
+}
+
+// command answers pull=NAME with the number n that the client gave it, 0 for
+// none. presented is the cursor with which the event stream came. It needs the
+// process's lock.
+func (c *privateChannel) command(n, presented uint64) (Reply, error) {
+	q := &c.pull
+	switch {
+	case c.state.ended():
+		return Reply{}, &CommandError{Code: "gone", Message: fmt.Sprintf("channel %s has ended", c.spec.Name)}
+	case n == 0 && q.wanted:
+		return Reply{N: q.n, State: "waiting"}, nil
+	case n == 0, n == q.n+1 && !q.wanted:
+		q.n++
+		q.answer = 0
+		c.ask()
+	case n == q.n+1:
+		return Reply{}, &CommandError{
+			Code: "busy", Expected: q.n + 1,
+			Message: fmt.Sprintf("channel %s: pull %d waits for an event stream already", c.spec.Name, q.n),
+		}
+	case n != q.n:
+		return Reply{}, &CommandError{
+			Code: "conflict", Expected: q.n + 1,
+			Message: fmt.Sprintf("channel %s: pull %d came, expected was %d, or %d again", c.spec.Name, n, q.n+1, q.n),
+		}
+	}
+	return Reply{N: q.n, State: q.progress(presented)}, nil
+}
+
+// progress tells how far the newest command has come. A value that was sent and
+// not seen is sent again whenever an event stream comes with a cursor before it,
+// so a repeated command needs to do nothing.
+func (p *pull) progress(presented uint64) string {
+	switch {
+	case p.running:
+		return "reading"
+	case p.wanted:
+		return "waiting"
+	case p.answer == 0:
+		return "reading" // read, and about to be sent
+	case p.answer > presented:
+		return "sent"
+	}
+	return "seen"
+}

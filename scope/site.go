@@ -1,0 +1,288 @@
+package scope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/engine/memory"
+	"github.com/ocsigo/comet/internal/wheel"
+)
+
+// SiteConfig bounds a Site. Every field is optional.
+type SiteConfig struct {
+	// Engine keeps the logs of site channels. Default: a memory engine of the
+	// Site's own, which Shutdown closes; a given one stays open.
+	Engine engine.Engine
+	// Prefix is the Site's namespace in the Engine. Default: none.
+	Prefix string
+	// Heartbeat is how often a silent event stream says that it lives, and how
+	// often sessions and Allow are asked again. Default: 15 s; at least 1 s.
+	Heartbeat time.Duration
+	// ConnectWithin is how long a client process lives that never connects.
+	// Default: 60 s.
+	ConnectWithin time.Duration
+	// ReturnWithin is how long a client process lives that stays away.
+	// Default: 1 h.
+	ReturnWithin time.Duration
+	// MaxProcesses is how many client processes a session may have. Over it those
+	// without an event stream go first, oldest first; attached ones never do.
+	// Default: 50.
+	MaxProcesses int
+	// MaxSessions is how many sessions may have client processes at once.
+	// Default: 100,000.
+	MaxSessions int
+	// MaxChannels is how many channels a client process may have, and how many
+	// site channels one event stream may hear. Default: 100.
+	MaxChannels int
+	// MaxStreams is how many event streams the Site carries at once. Default:
+	// 100,000.
+	MaxStreams int
+	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
+	MaxMessage int
+	// MaxAddress is how long an event stream's URL and cursor may become together,
+	// in bytes. Fiber reads the request line and all headers into 4096 bytes
+	// (fiber.Config.ReadBufferSize); what is left is for cookies. Default: 2048.
+	MaxAddress int
+}
+
+// AttachMax is how many client processes one event stream carries.
+const AttachMax = 16
+
+func (c SiteConfig) normal() (SiteConfig, error) {
+	var faults []error
+	duration := func(name string, d *time.Duration, standard, least time.Duration) {
+		if *d == 0 {
+			*d = standard
+		}
+		if *d < least {
+			faults = append(faults, fmt.Errorf("%s is %v: use at least %v, or 0 for %v", name, *d, least, standard))
+		}
+	}
+	number := func(name string, n *int, standard int) {
+		if *n == 0 {
+			*n = standard
+		}
+		if *n < 1 {
+			faults = append(faults, fmt.Errorf("%s is %d: use at least 1, or 0 for %d", name, *n, standard))
+		}
+	}
+	duration("Heartbeat", &c.Heartbeat, 15*time.Second, time.Second)
+	duration("ConnectWithin", &c.ConnectWithin, time.Minute, time.Millisecond)
+	duration("ReturnWithin", &c.ReturnWithin, time.Hour, time.Millisecond)
+	number("MaxProcesses", &c.MaxProcesses, 50)
+	number("MaxSessions", &c.MaxSessions, 100_000)
+	number("MaxChannels", &c.MaxChannels, 100)
+	number("MaxStreams", &c.MaxStreams, 100_000)
+	number("MaxMessage", &c.MaxMessage, 1<<20)
+	number("MaxAddress", &c.MaxAddress, 2048)
+	return c, errors.Join(faults...)
+}
+
+// Reader says who hears: the session of the request, "" for none, and what
+// Config.User made of it.
+type Reader struct{ Session, User string }
+
+// Hooks is what a Site asks the room where HTTP happens.
+type Hooks struct {
+	// Allow says whether a reader may hear a site channel: nil if so. It is asked
+	// at every attach, in the request's goroutine, and with the heartbeat, off the
+	// writers. Nil: everybody may.
+	Allow func(ctx context.Context, r Reader, channel string) error
+	// Alive says whether a session still exists. It is asked once a session a
+	// heartbeat, off the writers. Nil: always.
+	Alive func(ctx context.Context, session string) bool
+	// Retry is the mean of what event streams are told to wait before they
+	// reconnect; each is told its own, up to a quarter more or less. Default: 1 s.
+	Retry time.Duration
+	// Logger hears of what no caller can be told. Default: none.
+	Logger *slog.Logger
+	// Closed is called once, at the end of Shutdown.
+	Closed func()
+}
+
+// A Site is one application's registry: its site channels by name, its sessions
+// with their client processes, and its event streams. Safe for concurrent use.
+type Site struct {
+	config SiteConfig
+	caps   engine.Caps
+	owned  bool // the engine is the Site's
+	wheel  *wheel.Wheel
+	probe  time.Duration
+	ctx    context.Context // of all that runs for the Site
+	cancel context.CancelFunc
+	work   sync.WaitGroup // of goroutines that call the app or the session store
+
+	mu        sync.Mutex
+	hooks     Hooks
+	bound     bool
+	down      bool
+	channels  map[string]*slot
+	sessions  map[string]*session
+	processes map[string]*ClientProcess
+	streams   map[*EventStream]struct{}
+	carried   int           // event streams, those being opened included
+	drained   chan struct{} // closed when down and the last stream has gone
+	sweeping  bool
+}
+
+// NewSite returns a Site. It panics when config is misconfigured, naming every
+// fault and its remedy; more than one config is a fault.
+func NewSite(config ...SiteConfig) *Site {
+	if len(config) > 1 {
+		panic("comet: NewSite takes one SiteConfig; merge the " + fmt.Sprint(len(config)) + " given")
+	}
+	var c SiteConfig
+	if len(config) == 1 {
+		c = config[0]
+	}
+	c, err := c.normal()
+	if err != nil {
+		panic("comet: SiteConfig: " + err.Error())
+	}
+	s := &Site{
+		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}),
+		channels: map[string]*slot{}, sessions: map[string]*session{},
+		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
+	}
+	if s.owned {
+		c.Engine = memory.New()
+	}
+	s.config, s.caps = c, c.Engine.Caps()
+	s.wheel = wheel.New(min(c.Heartbeat/8, c.ConnectWithin/8, c.ReturnWithin/8, 250*time.Millisecond))
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.hooks = s.hooks.normal()
+	return s
+}
+
+func (h Hooks) normal() Hooks {
+	if h.Retry <= 0 {
+		h.Retry = time.Second
+	}
+	if h.Logger == nil {
+		h.Logger = slog.New(slog.DiscardHandler)
+	}
+	return h
+}
+
+// Bind gives the Site its hooks. One Comet has one Site: a second call is an
+// error.
+func (s *Site) Bind(h Hooks) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bound {
+		return errors.New("comet: this Site serves another comet.New already; give each its own comet.NewSite()")
+	}
+	s.bound, s.hooks = true, h.normal()
+	return nil
+}
+
+// Engine returns what keeps the logs of the Site's channels.
+func (s *Site) Engine() engine.Engine { return s.config.Engine }
+
+func (s *Site) logName(name string) engine.Name {
+	return engine.Name{Prefix: s.config.Prefix, Channel: name}
+}
+
+func (s *Site) checkSize(spec Spec, data []byte) error {
+	if limit := min(s.config.MaxMessage, spec.MaxBytes); len(data) > limit {
+		return fmt.Errorf("channel %s: %w: %d bytes, at most %d are allowed (SiteConfig.MaxMessage, the channel's MaxBytes)",
+			spec.Name, ErrTooLarge, len(data), limit)
+	}
+	return nil
+}
+
+func (s *Site) getHooks() Hooks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hooks
+}
+
+// jitter returns d, up to part more or less.
+func jitter(d time.Duration, part float64) time.Duration {
+	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
+}
+
+// Shutdown ends the Site: no event stream begins any more, those that run are
+// told to come back after a jittered time and end, sources are stopped, client
+// processes end. It waits until the streams are gone and nothing of the Site
+// runs, or for ctx, whose error it then returns; what is left ends by itself.
+// Call it before fiber's app.Shutdown. Later calls wait likewise.
+func (s *Site) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.down
+	s.down = true
+	if first && s.carried == 0 {
+		close(s.drained)
+	}
+	streams := make([]*EventStream, 0, len(s.streams))
+	for es := range s.streams {
+		streams = append(streams, es)
+	}
+	s.mu.Unlock()
+	for _, es := range streams {
+		es.shutdown()
+	}
+	select {
+	case <-s.drained:
+	case <-ctx.Done():
+		return fmt.Errorf("comet: event streams still open: %w", ctx.Err())
+	}
+	s.endAll()
+	if !first {
+		return s.waitWork(ctx)
+	}
+	s.cancel()
+	err := s.waitWork(ctx)
+	s.wheel.Close()
+	if s.owned {
+		err = errors.Join(err, s.config.Engine.Close(ctx))
+	}
+	if closed := s.getHooks().Closed; closed != nil {
+		closed()
+	}
+	return err
+}
+
+// endAll ends every process and every channel.
+func (s *Site) endAll() {
+	s.mu.Lock()
+	var processes []*ClientProcess
+	for _, p := range s.processes {
+		processes = append(processes, p)
+	}
+	var channels []*slot
+	for _, sl := range s.channels {
+		channels = append(channels, sl)
+	}
+	s.mu.Unlock()
+	for _, p := range processes {
+		p.end(ErrShutdown)
+	}
+	for _, sl := range channels {
+		if c := sl.channel.Value(); c != nil {
+			c.end(ErrShutdown)
+			continue
+		}
+		collected(sl)
+	}
+}
+
+func (s *Site) waitWork(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("comet: sources still running: %w", ctx.Err())
+	}
+}

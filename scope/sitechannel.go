@@ -1,0 +1,268 @@
+package scope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/ring"
+)
+
+// A siteChannel is one site channel on this node: its follower, and the event
+// streams to wake. It knows no reader's position. It is held by handles, by
+// attached readers and, if named, by its Feed; when none is left it is collected
+// (rule 14).
+type siteChannel struct {
+	site     *Site
+	spec     Spec
+	state    *life
+	slot     *slot
+	follower *follower
+	closed   atomic.Bool // by the app: readers hear closed, whatever ended it
+
+	mu      sync.Mutex
+	readers []*siteReader
+	waking  bool           // a goroutine is waking the readers
+	stale   bool           // news came since it last took them
+	awake   []*EventStream // its scratch
+}
+
+// A slot is a name's entry in the registry. It outlives the channel, so it must
+// not lead to it.
+type slot struct {
+	site    *Site
+	name    string
+	channel weak.Pointer[siteChannel] // with opened, under site.mu
+	opened  bool
+	state   *life
+	cancel  context.CancelFunc // of the follower's repairs
+	ensured bool
+	unwatch func()
+	once    sync.Once
+}
+
+// free gives the name back and lets go of the log. Only the first call does
+// anything; it waits for a running one.
+func (s *slot) free() {
+	s.once.Do(func() {
+		s.cancel()
+		if s.unwatch != nil {
+			s.unwatch()
+		}
+		if s.ensured && !s.site.caps.Shared { // nobody else can know the log
+			_ = s.site.config.Engine.Delete(context.Background(), s.site.logName(s.name))
+		}
+		s.site.mu.Lock()
+		defer s.site.mu.Unlock()
+		if s.site.channels[s.name] == s {
+			delete(s.site.channels, s.name)
+		}
+	})
+}
+
+// collected is the cleanup of a channel that nobody holds any more.
+func collected(s *slot) {
+	s.state.end(ErrClosed)
+	if s.site.caps.Shared {
+		go s.free() // a remote engine may take its time
+		return
+	}
+	s.free()
+}
+
+func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
+	c := &siteChannel{site: s, spec: spec, state: sl.state, slot: sl}
+	ctx, cancel := context.WithCancel(s.ctx)
+	sl.cancel = cancel
+	c.follower = &follower{
+		log: s.config.Engine, name: s.logName(spec.Name), ctx: ctx,
+		size: spec.log().Size, newest: spec.Kind == Newest,
+		notify: c.wakeReaders, fail: c.logGone,
+	}
+	if c.follower.newest {
+		c.follower.size = 1
+	}
+	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
+	runtime.AddCleanup(c, collected, sl)
+	return c
+}
+
+// open ensures the log and follows it: interest first, then the tail.
+func (c *siteChannel) open(ctx context.Context) error {
+	log, name := c.site.config.Engine, c.follower.name
+	if _, err := log.Ensure(ctx, name, c.spec.log()); err != nil {
+		if errors.Is(err, engine.ErrSpecConflict) {
+			return fmt.Errorf("%w: channel %s: another node has it with another Size, MaxBytes or kind: %w", ErrNameTaken, c.spec.Name, err)
+		}
+		return err
+	}
+	c.slot.ensured = true
+	unwatch, err := log.Watch(ctx, name, weakSink{weak.Make(c)})
+	if err != nil {
+		return err
+	}
+	c.slot.unwatch = unwatch
+	if err := c.follower.load(ctx); err != nil {
+		return err
+	}
+	if !c.site.caps.ReliableFeed {
+		c.probe()
+	}
+	return nil
+}
+
+// probe compares with the log's tail now and then: the feed may have lost the
+// last entry, which no later one would betray.
+func (c *siteChannel) probe() {
+	c.follower.repair()
+	w := weak.Make(c)
+	c.site.wheel.After(jitter(c.site.probe, 0.3), func() {
+		if c := w.Value(); c != nil && c.follower.ctx.Err() == nil {
+			c.probe()
+		}
+	})
+}
+
+// weakSink lets the engine feed a channel without holding it.
+type weakSink struct{ channel weak.Pointer[siteChannel] }
+
+func (s weakSink) Offer(e engine.Entry) {
+	if c := s.channel.Value(); c != nil {
+		c.follower.Offer(e)
+	}
+}
+
+func (s weakSink) Dirty(cause error) {
+	if c := s.channel.Value(); c != nil {
+		c.follower.Dirty(cause)
+	}
+}
+
+// logGone ends the channel whose log was deleted under it.
+func (c *siteChannel) logGone(err error) {
+	c.end(fmt.Errorf("%w: %w", ErrClosed, err))
+}
+
+func (c *siteChannel) name() string { return c.spec.Name }
+func (c *siteChannel) life() *life  { return c.state }
+
+func (c *siteChannel) put(ctx context.Context, data []byte) error {
+	if c.state.ended() {
+		return c.state.refusal(c.spec.Name)
+	}
+	if err := c.site.checkSize(c.spec, data); err != nil {
+		return err
+	}
+	_, err := c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	switch {
+	case err == nil:
+		return nil
+	case c.state.ended():
+		return c.state.refusal(c.spec.Name)
+	case errors.Is(err, engine.ErrTooLarge):
+		return fmt.Errorf("channel %s: %w: %w", c.spec.Name, ErrTooLarge, err)
+	}
+	return fmt.Errorf("channel %s: %w", c.spec.Name, err)
+}
+
+// end stops the source. After a Close the name is free at once; after the
+// source's own end the channel stays, for late readers, until it is let go.
+func (c *siteChannel) end(cause error) {
+	closing := errors.Is(cause, ErrClosed) || errors.Is(cause, ErrShutdown)
+	if closing {
+		c.closed.Store(true)
+	}
+	c.state.end(cause)
+	if closing {
+		c.slot.free()
+	}
+	c.wakeReaders()
+}
+
+func (c *siteChannel) feed() *Feed {
+	f := &Feed{life: c.state, name: c.spec.Name}
+	if !c.spec.fresh {
+		f.strong = c
+		return f
+	}
+	w := weak.Make(c)
+	f.weak = func() core {
+		if c := w.Value(); c != nil {
+			return c
+		}
+		return nil
+	}
+	return f
+}
+
+// add makes r one of those that are woken.
+func (c *siteChannel) add(r *siteReader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.index = len(c.readers)
+	c.readers = append(c.readers, r)
+}
+
+func (c *siteChannel) remove(r *siteReader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.readers) - 1
+	if r.index > last || c.readers[r.index] != r {
+		return
+	}
+	c.readers[r.index] = c.readers[last]
+	c.readers[r.index].index = r.index
+	c.readers[last] = nil
+	c.readers = c.readers[:last]
+}
+
+// wakeInline is up to how many readers whoever has news wakes them itself. With
+// more, a goroutine does it: publishing costs the same for any number.
+const wakeInline = 32
+
+func (c *siteChannel) wakeReaders() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.readers) <= wakeInline {
+		for _, r := range c.readers {
+			r.stream.Wake()
+		}
+		return
+	}
+	c.stale = true
+	if !c.waking {
+		c.waking = true
+		go c.wakeLoop()
+	}
+}
+
+func (c *siteChannel) wakeLoop() {
+	for {
+		c.mu.Lock()
+		if !c.stale {
+			c.waking = false
+			clear(c.awake)
+			c.mu.Unlock()
+			return
+		}
+		c.stale = false
+		c.awake = c.awake[:0]
+		for _, r := range c.readers {
+			c.awake = append(c.awake, r.stream)
+		}
+		c.mu.Unlock()
+		for _, s := range c.awake {
+			s.Wake()
+		}
+	}
+}
+
+// defaultProbe is how often the tail of a log with an unreliable feed is asked
+// for.
+const defaultProbe = 20 * time.Second
