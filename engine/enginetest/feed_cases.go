@@ -34,7 +34,12 @@ func caseWatch(k *kit) {
 	for i := range all {
 		e := k.handle(i)
 		watching.Go(func() {
-			sink, stop := k.watch(e, n)
+			sink := newRecorder()
+			stop, err := e.Watch(k.ctx, n, sink)
+			if err != nil {
+				k.Errorf("watch: %v", err)
+				return
+			}
 			tail, err := e.Tail(k.ctx, n)
 			if err != nil {
 				k.Errorf("tail: %v", err)
@@ -44,6 +49,9 @@ func caseWatch(k *kit) {
 	}
 	watching.Wait()
 	sending.Wait()
+	if k.Failed() {
+		return
+	}
 	log := k.expect(n, genesis, k.texts(n, genesis)...)
 	if len(log) != senders*each {
 		k.Fatalf("%d entries of %d", len(log), senders*each)

@@ -192,7 +192,7 @@ func (k *kit) tail(n engine.Name, want engine.Position) {
 
 func (k *kit) watch(e engine.Engine, n engine.Name) (*recorder, func()) {
 	k.Helper()
-	r := &recorder{changed: make(chan struct{}, 1)}
+	r := newRecorder()
 	stop, err := e.Watch(k.ctx, n, r)
 	k.must(err)
 	return r, stop
@@ -225,6 +225,8 @@ type recorder struct {
 	causes  []error
 	changed chan struct{}
 }
+
+func newRecorder() *recorder { return &recorder{changed: make(chan struct{}, 1)} }
 
 func (r *recorder) Offer(entry engine.Entry) {
 	r.mu.Lock()

@@ -153,7 +153,7 @@ var logCalls = []call{
 		return err
 	}},
 	{"Watch", func(e engine.Engine, ctx context.Context, n engine.Name) error {
-		stop, err := e.Watch(ctx, n, new(recorder))
+		stop, err := e.Watch(ctx, n, newRecorder())
 		if stop != nil {
 			stop()
 		}
@@ -199,7 +199,7 @@ func caseContext(k *kit) {
 
 	// The context of a Watch bounds the call, not the watching.
 	ctx, cancel := context.WithCancel(k.ctx)
-	watcher := &recorder{changed: make(chan struct{}, 1)}
+	watcher := newRecorder()
 	stop, err := k.any().Watch(ctx, n, watcher)
 	k.must(err)
 	cancel()
@@ -253,7 +253,7 @@ func caseNames(k *kit) {
 }
 
 func caseIdle(k *kit) {
-	const ttl = time.Second
+	const ttl, past = time.Second, 3 * time.Second / 2
 	n, spec := k.name(), engine.Spec{Size: 5, IdleTTL: ttl}
 	old := []engine.Position{k.ensure(n, spec)}
 	if k.bubble { // where time is real, a slow machine would be late
@@ -265,10 +265,10 @@ func caseIdle(k *kit) {
 		}
 	}
 	_, stop := k.watch(k.any(), n)
-	time.Sleep(3 * ttl)
+	time.Sleep(past)
 	old = append(old, k.append(n, "watched")...)
 	stop()
-	time.Sleep(2 * ttl)
+	time.Sleep(past)
 	for _, e := range k.handles {
 		for _, c := range logCalls {
 			k.want(c.do(e, k.ctx, n), engine.ErrNoChannel)
@@ -281,10 +281,9 @@ func caseIdle(k *kit) {
 		k.reborn(n, p)
 	}
 	keeps, start := k.log(engine.Spec{Size: 5})
-	time.Sleep(2 * ttl)
+	time.Sleep(past)
 	k.expect(keeps, start)
-
-	time.Sleep(2 * ttl) // also when it is Ensure that finds it expired
+	// Here it is Ensure that finds it expired.
 	if again := k.ensure(n, spec); again == genesis {
 		k.Fatalf("the genesis of two lives is the same %v", genesis)
 	}

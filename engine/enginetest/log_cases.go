@@ -149,6 +149,26 @@ func caseIdempotent(k *kit) {
 }
 
 func casePaging(k *kit) {
+	n, genesis := k.log(engine.Spec{Size: 20})
+	k.append(n, texts(20)...)
+	for _, max := range []int{1, 7, 19, 20, 21, math.MaxInt} {
+		after := genesis
+		for left := 20; left > 0; {
+			batch, err := k.any().Read(k.ctx, n, after, max)
+			k.must(err)
+			page := min(left, max)
+			k.same(batch.Entries, texts(20)[20-left:][:page])
+			if left -= page; batch.More != (left > 0) {
+				k.Fatalf("pages of %d: More is %v with %d entries left", max, batch.More, left)
+			}
+			after = batch.Entries[page-1].Position
+		}
+	}
+	k.pageWhileTrimmed()
+}
+
+// pageWhileTrimmed reads a small log while a writer runs through it.
+func (k *kit) pageWhileTrimmed() {
 	const total = 2000
 	n, genesis := k.log(engine.Spec{Size: 50})
 	writer, done := k.any(), make(chan struct{})
@@ -165,26 +185,48 @@ func casePaging(k *kit) {
 		}
 	}()
 	defer func() { <-done }()
-	last := texts(total)[total-1]
-	for after, heard := genesis, ""; heard != last; {
-		e := k.any()
-		batch, err := retry(k, func() (engine.Batch, error) { return e.Read(k.ctx, n, after, 1+k.random.IntN(20)) })
-		if errors.Is(err, engine.ErrTrimmed) {
-			batch, err = e.Last(k.ctx, n, 50)
-			if err == nil && len(batch.Entries) > 0 {
-				after = engine.Position{Epoch: after.Epoch, Seq: batch.Entries[0].Prev}
-			}
+	after, heard := genesis, ""
+	for ended := false; ; {
+		select {
+		case <-done:
+			ended = true // before the read: what it does not find is not there
+		default:
 		}
-		k.must(err)
-		k.chain(after, batch.Entries)
+		batch := k.page(n, &after)
 		if len(batch.Entries) > 0 {
-			newest := batch.Entries[len(batch.Entries)-1]
-			after, heard = newest.Position, string(newest.Data)
-		}
-		if batch.Top.Seq < after.Seq || batch.More != (batch.Top.Seq > after.Seq) {
-			k.Fatalf("a page to %v says Top %v, More %v", after, batch.Top, batch.More)
+			heard = string(batch.Entries[len(batch.Entries)-1].Data)
+		} else if ended {
+			break
 		}
 	}
+	if last := texts(total)[total-1]; heard != last {
+		k.Fatalf("the last entry heard is %q, not %q", heard, last)
+	}
+}
+
+// page reads the next few entries, or, where they are trimmed, starts at the oldest
+// kept, as a reader does that heard full.
+func (k *kit) page(n engine.Name, after *engine.Position) engine.Batch {
+	k.Helper()
+	e, max := k.any(), 1+k.random.IntN(20)
+	batch, err := retry(k, func() (engine.Batch, error) { return e.Read(k.ctx, n, *after, max) })
+	if errors.Is(err, engine.ErrTrimmed) {
+		batch, err = e.Last(k.ctx, n, math.MaxInt)
+		if err == nil && len(batch.Entries) > 0 {
+			after.Seq = batch.Entries[0].Prev
+		}
+	} else if len(batch.Entries) > max {
+		k.Fatalf("%d entries where at most %d were asked for", len(batch.Entries), max)
+	}
+	k.must(err)
+	k.chain(*after, batch.Entries)
+	if len(batch.Entries) > 0 {
+		*after = batch.Entries[len(batch.Entries)-1].Position
+	}
+	if batch.Top.Seq < after.Seq || batch.More != (batch.Top.Seq > after.Seq) {
+		k.Fatalf("a page to %v says Top %v, More %v", after, batch.Top, batch.More)
+	}
+	return batch
 }
 
 func caseSize(k *kit) {

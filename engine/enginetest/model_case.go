@@ -31,7 +31,7 @@ func caseModel(k *kit) {
 	names := make([]engine.Name, 4)
 	models := make([]*model, len(names))
 	for i := range names {
-		spec := engine.Spec{Size: 1 + k.random.IntN(12), MaxBytes: 20 + k.random.IntN(60)}
+		spec := engine.Spec{Size: 1 + k.random.IntN(12), MaxBytes: 20 + k.random.IntN(100)}
 		n, genesis := k.log(spec)
 		names[i], models[i] = n, &model{spec: spec, positions: []engine.Position{genesis}}
 	}
@@ -56,7 +56,7 @@ func (k *kit) modelAppend(n engine.Name, m *model) {
 	k.Helper()
 	var items []engine.Item
 	for range 1 + k.random.IntN(3) {
-		text := strings.Repeat(string(rune('a'+k.random.IntN(26))), k.random.IntN(20))
+		text := strings.Repeat(string(rune('a'+k.random.IntN(26))), max(0, k.random.IntN(24)-4))
 		m.texts = append(m.texts, text)
 		items = append(items, engine.Item{Data: []byte(text)})
 	}
