@@ -1,0 +1,318 @@
+package e2e
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+const (
+	live = `document.querySelector("#pill.live")`
+	lost = `document.querySelector("#pill.lost")?.textContent === "Reconnecting…"`
+)
+
+// chat opens a tab on the chat and waits for its event stream.
+func (s session) chat(url string) *tab {
+	s.t.Helper()
+	tab := s.open(url)
+	tab.until(live)
+	return tab
+}
+
+// say types and presses Enter.
+func (tab *tab) say(text string) {
+	tab.t.Helper()
+	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), text+kb.Enter))
+}
+
+func (tab *tab) heard() []string {
+	tab.t.Helper()
+	return eval[[]string](tab, `[...document.querySelectorAll("#log .text")].map(e => e.textContent)`)
+}
+
+// hears waits for the last of the messages, and then wants exactly them, in their order.
+func (tab *tab) hears(want ...string) {
+	tab.t.Helper()
+	tab.until(fmt.Sprintf(`[...document.querySelectorAll("#log .text")].some(e => e.textContent === %q)`, want[len(want)-1]))
+	if got := tab.heard(); !slices.Equal(got, want) {
+		tab.t.Fatalf("the tab shows %q, want %q", got, want)
+	}
+}
+
+func (tab *tab) notes() string {
+	tab.t.Helper()
+	return eval[string](tab, `[...document.querySelectorAll(".note")].map(e => e.textContent).join("\n")`)
+}
+
+// Rules 2 and 3: every tab of every session hears every message, once.
+func TestChatInTabsAndSessions(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	one, other := newSession(t), newSession(t)
+	first, second, third := one.chat(p.url), one.chat(p.url), other.chat(p.url)
+	for _, tab := range []*tab{first, second, third} {
+		tab.until(`document.querySelector("#count").textContent === "3 tabs, 2 people"`)
+	}
+	first.say("from the first tab")
+	third.hears("from the first tab")
+	third.say("from another person")
+	second.hears("from the first tab", "from another person")
+	second.do(chromedp.SendKeys(chromedp.CSS("#text"), "two"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(kb.ModifierShift)),
+		chromedp.SendKeys(chromedp.CSS("#text"), "lines"+kb.Enter))
+	for _, tab := range []*tab{first, second, third} {
+		tab.hears("from the first tab", "from another person", "two\nlines")
+	}
+	if mine := eval[int](first, `document.querySelectorAll(".mine").length`); mine != 2 {
+		t.Errorf("the first session sees %d messages as its own, want the 2 of its tabs", mine)
+	}
+	if kept := eval[string](second, `document.querySelector("#text").value`); kept != "" {
+		t.Errorf("the composer still holds %q after sending", kept)
+	}
+}
+
+// Rule 10: a tab that closes is missed by the others, and only it.
+func TestChatTabLeaves(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	s := newSession(t)
+	stays, leaves := s.chat(p.url), s.chat(p.url)
+	stays.until(`document.querySelector("#count").textContent === "2 tabs, 1 person"`)
+	leaves.close()
+	stays.until(`document.querySelector("#count").textContent === "1 tab, 1 person"`)
+}
+
+func TestChatShowsTextAsText(t *testing.T) {
+	t.Parallel()
+	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>&amp;`
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	p.say(evil)
+	tab.hears(evil)
+	tab.do(chromedp.Reload()) // now it is the server that writes it into the page
+	tab.until(live)
+	tab.hears(evil)
+	if title := eval[string](tab, `document.title`); title != "Chat" {
+		t.Errorf("the text ran as a script: the title is %q", title)
+	}
+	if n := eval[int](tab, `document.querySelectorAll("#log img, #log script").length`); n != 0 {
+		t.Errorf("the text became %d elements", n)
+	}
+}
+
+// Rule 2: what the page was made with and what its event stream brings fit together.
+func TestChatReload(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	p.say("one")
+	p.say("two")
+	tab := newSession(t).chat(p.url)
+	tab.hears("one", "two")
+	tab.do(chromedp.Reload())
+	tab.until(live)
+	p.say("three")
+	tab.hears("one", "two", "three")
+}
+
+// Whether the browser kept the page or makes it anew, nothing is lost and nothing is shown twice.
+func TestChatBackInHistory(t *testing.T) {
+	t.Parallel()
+	for _, kept := range []bool{false, true} {
+		t.Run(fmt.Sprintf("kept=%v", kept), func(t *testing.T) {
+			p := start(t, "chat")
+			between := newProxy(t, p.url)
+			between.keepable.Store(kept)
+			tab := newSession(t).chat(between.URL)
+			p.say("before")
+			tab.hears("before")
+			tab.expect("404")
+			tab.do(chromedp.Navigate(between.URL + "/elsewhere"))
+			p.say("meanwhile")
+			eval[bool](tab, `(history.back(), true)`)
+			tab.until(live)
+			p.say("after")
+			tab.hears("before", "meanwhile", "after")
+			if n := between.pages.Load(); n == 1 != kept {
+				t.Errorf("the page was loaded %d times; kept by the browser: %v", n, kept)
+			}
+		})
+	}
+}
+
+// Rules 1, 2 and 12: the server hangs up, turns the tab away for a while, and then gives it what it missed.
+func TestChatCut(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	p.say("before")
+	tab.hears("before")
+	tab.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	tab.until(lost)
+	for i := range 3 {
+		p.say(fmt.Sprint("missed ", i))
+	}
+	if got := tab.heard(); !slices.Equal(got, []string{"before"}) {
+		t.Fatalf("a tab that is cut heard %q", got)
+	}
+	tab.until(`document.querySelector("#pill").textContent === "Live, 3 caught up"`)
+	tab.hears("before", "missed 0", "missed 1", "missed 2")
+	if notes := tab.notes(); !strings.HasPrefix(notes, "You were away for ") || !strings.HasSuffix(notes, "Caught up: 3 messages") {
+		t.Errorf("the page says %q of the cut", notes)
+	}
+	if fresh := eval[int](tab, `document.querySelectorAll(".fresh").length`); fresh != 3 {
+		t.Errorf("%d messages are marked as caught up, want 3", fresh)
+	}
+	p.say("after")
+	tab.hears("before", "missed 0", "missed 1", "missed 2", "after")
+}
+
+// Rule 1: more was said than the server keeps while the tab was cut, and the tab says that something is missing.
+func TestChatCutForTooLong(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	tab.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	tab.until(lost)
+	for i := range 120 {
+		p.say(fmt.Sprint("message ", i))
+	}
+	tab.until(`document.querySelectorAll("#log .text").length === 100`)
+	if got := tab.heard(); got[0] != "message 20" || got[99] != "message 119" {
+		t.Errorf("the tab hears from %q to %q, want the last 100", got[0], got[99])
+	}
+	if notes := tab.notes(); !strings.Contains(notes, "more than the 100 messages that the server keeps") {
+		t.Errorf("the page says %q of what it missed", notes)
+	}
+}
+
+// The server is killed and comes back: the tab finds it by itself, says what is lost, and keeps what was being typed.
+func TestChatServerRestarts(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	p.say("before")
+	tab.hears("before")
+	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), "half a sen"))
+	p.kill()
+	tab.until(lost)
+	p.restart()
+	tab.until(live + ` && document.querySelector(".note")?.textContent.includes("started anew") && sessionStorage.getItem("reloaded") && !document.querySelector(".text")`)
+	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), "tence"+kb.Enter))
+	tab.hears("half a sentence")
+
+	// Again within a minute: it hears the room without another reload.
+	eval[bool](tab, `window.same = true`)
+	p.kill()
+	tab.until(lost)
+	p.restart()
+	tab.until(live + ` && document.querySelectorAll(".note").length === 3`)
+	p.say("after")
+	tab.hears("half a sentence", "after")
+	if !eval[bool](tab, `window.same === true`) {
+		t.Error("the page reloaded itself twice within a minute")
+	}
+}
+
+// A proxy's 502 makes an EventSource give up for good: the page's own lines make a new one, which goes on where the old
+// one was.
+func TestChatBrowserGivesUp(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	between := newProxy(t, p.url)
+	tab := newSession(t).chat(between.URL)
+	tab.expect("502")
+	p.say("before")
+	tab.hears("before")
+	between.failing.Store(true)
+	between.CloseClientConnections()
+	tab.until(`document.querySelector("#pill.dead")?.textContent.startsWith("Gave up")`)
+	p.say("missed 0")
+	p.say("missed 1")
+	between.failing.Store(false)
+	tab.until(live)
+	p.say("after")
+	tab.hears("before", "missed 0", "missed 1", "after")
+}
+
+// Rule 8: where cookies are refused every process is unknown. The page reloads once, not for ever, and hears the room.
+func TestChatWithoutCookies(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	between := newProxy(t, p.url)
+	between.noCookies.Store(true)
+	tab := newSession(t).chat(between.URL)
+	tab.until(`sessionStorage.getItem("reloaded") && document.querySelector(".note")?.textContent.includes("does not know this tab")`)
+	p.say("heard")
+	tab.hears("heard")
+	if n := between.pages.Load(); n != 2 {
+		t.Errorf("the page was loaded %d times, want 2: once, and once more when it was gone", n)
+	}
+}
+
+// Rule 11: a second event stream with the same URL takes the process over, and both go on hearing the room.
+func TestChatDuplicatedTab(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	s := newSession(t)
+	original, duplicate := s.chat(p.url), s.chat(p.url)
+	stream := eval[string](original, `url`)
+	eval[bool](duplicate, fmt.Sprintf(`window.got = [], (window.twin = new EventSource(%q)).addEventListener("chat", e => got.push(JSON.parse(e.data).text)), true`, stream))
+	original.until(`document.querySelector(".note")?.textContent.includes("duplicated")`)
+	p.say("heard by both")
+	original.hears("heard by both")
+	duplicate.until(`got.join() === "heard by both" && twin.readyState === 1`)
+}
+
+// Scrolled up to read, the page stays where it is and says how much is new.
+func TestChatScrolledUp(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	for i := range 40 {
+		p.say(fmt.Sprint("line ", i))
+	}
+	tab := newSession(t).chat(p.url)
+	atEnd := `log.scrollHeight - log.scrollTop - log.clientHeight < 2`
+	tab.until(`log.scrollHeight > log.clientHeight && ` + atEnd)
+	eval[int](tab, `log.scrollTop = 0`)
+	tab.until(`following === false`)
+	p.say("news")
+	p.say("more news")
+	tab.until(`document.querySelector("#down").checkVisibility() && document.querySelector("#down").textContent === "↓ 2 new"`)
+	if top := eval[int](tab, `log.scrollTop`); top != 0 {
+		t.Errorf("the page scrolled to %d under its reader", top)
+	}
+	tab.do(chromedp.Click(chromedp.CSS("#down")))
+	tab.until(atEnd + ` && document.querySelector("#down").hidden`)
+}
+
+// The text is kept, and said why, when a message is not taken.
+func TestChatKeepsWhatWasNotTaken(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	p.kill()
+	tab.until(lost)
+	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), "is anybody there?"), chromedp.Click(chromedp.CSS("#say button")))
+	tab.until(`document.querySelector("#failed").checkVisibility()`)
+	if text := eval[string](tab, `document.querySelector("#text").value`); text != "is anybody there?" {
+		t.Errorf("the composer holds %q after a failure", text)
+	}
+}
+
+// Without scripts the page lists what was said and its form posts.
+func TestChatIsAFormWithoutScripts(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	p.say("<b>one</b>")
+	if page := p.get("/"); !strings.Contains(page, "&lt;b&gt;one&lt;/b&gt;") || !strings.Contains(page, `method="post" action="/messages"`) {
+		t.Errorf("the page does not show the message, or has no form:\n%s", page)
+	}
+	p.post("/messages", url.Values{"text": {"two"}, "comet": {"no such tab"}})
+	if page := p.get("/"); !strings.Contains(page, "two") {
+		t.Error("a message from a tab that the server does not know is lost")
+	}
+}

@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// look leaves a screenshot in artifacts/, for a person to look at.
+func (tab *tab) look(name string) {
+	tab.t.Helper()
+	picture, err := chromedp.Run(tab.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+	if err := os.MkdirAll("artifacts", 0o755); err != nil {
+		tab.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("artifacts", name+".png"), picture, 0o644); err != nil {
+		tab.t.Fatal(err)
+	}
+}
+
+func (tab *tab) dress(scheme string, width, height int64) {
+	tab.t.Helper()
+	_, err := chromedp.Call(tab.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+	tab.do(chromedp.EmulateViewport(width, height))
+}
+
+// contrasts gives the least contrast (WCAG 2.2, 1.4.3) of any text on the page that is seen, and which text that is. A
+// canvas turns whatever colour the style names into red, green and blue.
+const contrasts = `(() => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const light = colour => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+    const [x, y, z] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return a ? .2126 * x + .7152 * y + .0722 * z : null;
+  };
+  const ground = element => element ? light(getComputedStyle(element).backgroundColor) ?? ground(element.parentElement) : 1;
+  let worst = { ratio: 21, text: "" };
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join("");
+    if (!text || !element.checkVisibility({ visibilityProperty: true }) || element.disabled || element.closest(".hidden, .waiting, noscript, script")) continue;
+    const [a, b] = [light(getComputedStyle(element).color), ground(element)].sort((a, b) => b - a);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < worst.ratio) worst = { ratio, text };
+  }
+  return worst;
+})()`
+
+// judge wants a page that fits its width and whose text can be read.
+func (tab *tab) judge(name string) {
+	tab.t.Helper()
+	tab.look(name)
+	if over := eval[int](tab, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+		tab.t.Errorf("%s: the page is %d px wider than its window", name, over)
+	}
+	type contrast struct {
+		Ratio float64 `json:"ratio"`
+		Text  string  `json:"text"`
+	}
+	if worst := eval[contrast](tab, contrasts); worst.Ratio < 4.5 {
+		tab.t.Errorf("%s: the contrast of %q is %.2f, want 4.5", name, worst.Text, worst.Ratio)
+	}
+	// Everything that can be pressed or typed into has a name for those who do not see it.
+	nameless := eval[[]string](tab, `[...document.querySelectorAll("button, a, textarea, input:not([type=hidden])")]
+	  .filter(e => e.checkVisibility() && !(e.textContent.trim() || e.labels?.[0]?.textContent.trim() || e.ariaLabel)).map(e => e.outerHTML)`)
+	if len(nameless) > 0 {
+		tab.t.Errorf("%s: without a name: %q", name, nameless)
+	}
+}
+
+var views = []struct {
+	name, scheme  string
+	width, height int64
+}{
+	{"light", "light", 900, 720},
+	{"dark", "dark", 900, 720},
+	{"phone", "light", 360, 640},
+	{"phone-dark", "dark", 360, 640},
+}
+
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	chat, mail := start(t, "chat"), start(t, "mailcount", "-every", "150ms")
+	s, other := newSession(t), newSession(t)
+	room, inbox := s.chat(chat.url), s.open(mail.url)
+	room.judge("chat-empty")
+	for _, text := range []string{"Morning! Is the new build up?", "I only see the old page."} {
+		room.say(text)
+	}
+	answer := "It is. Reload, then look at the pill in the corner: it says Live when it is. The log is at https://example.org/builds/2026-11-23/0142/logs/all?wrap=no"
+	reader := other.chat(chat.url)
+	reader.say(answer)
+	room.hears("Morning! Is the new build up?", "I only see the old page.", answer)
+	room.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	room.until(lost)
+	room.look("chat-lost")
+	reader.say("Did you see it?")
+	chat.say("A guest says hello, too.")
+	room.until(`document.querySelectorAll(".fresh").length === 2`)
+	inbox.until(counted)
+	mail.arrive(12)
+	inbox.ask()
+	mail.arrive(7)
+	for _, view := range views {
+		room.dress(view.scheme, view.width, view.height)
+		room.until(`following && log.scrollHeight - log.scrollTop - log.clientHeight < 2 && !document.getAnimations().length`)
+		room.judge("chat-" + view.name)
+		inbox.dress(view.scheme, view.width, view.height)
+		inbox.judge("mailcount-" + view.name)
+	}
+}

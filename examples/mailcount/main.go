@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on")
+	every := flag.Duration("every", 2*time.Second, "a mail arrives this often; 0 for none")
+	flag.Parse()
+	if err := run(*addr, *every); err != nil {
+		fmt.Fprintln(os.Stderr, "mailcount:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the mailbox until a signal asks it to end. Comet goes first: Fiber's shutdown waits for open connections, and
+// an event stream is one that never closes by itself.
+func run(addr string, every time.Duration) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o, err := newOffice()
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("mailcount: open http://%s\n", listener.Addr())
+
+	app, served := o.app(), make(chan error, 1)
+	go o.receive(ctx, every)
+	go func() { served <- app.Listener(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(o.site.Shutdown(ending), app.ShutdownWithContext(ending), <-served)
+}
