@@ -145,6 +145,18 @@ func (b *Box) After(number uint64) (Entry, bool) {
 	return b.sent.At(b.sent.Search(func(e Entry) bool { return e.Number > number }))
 }
 
+// Lose gives up a reader that misses some of what was sent: everything is
+// dropped, and a final Full takes the place of the newest sent entry. It returns
+// that one's number.
+func (b *Box) Lose(reason string) (number uint64) {
+	number = b.Newest()
+	b.unsent, b.head, b.unsentBytes = nil, 0, 0
+	b.sent.Reset()
+	b.discarded, b.final = 0, true
+	b.sent.Push(Entry{Number: number, Kind: Full, Reason: reason}, 0)
+	return number
+}
+
 // Newest returns the number of the newest entry that was sent, 0 for none.
 func (b *Box) Newest() uint64 {
 	if b.sent.Len() == 0 {

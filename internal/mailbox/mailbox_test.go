@@ -135,3 +135,22 @@ func TestFIFO(t *testing.T) {
 		}
 	}
 }
+
+func TestLosePutsFullInThePlaceOfTheNewest(t *testing.T) {
+	b := mailbox.New(2, 100)
+	for n := uint64(1); n <= 4; n++ {
+		put(t, b, 1)
+		b.Take(n)
+	}
+	put(t, b, 1)
+	if n := b.Lose("trimmed"); n != 4 || b.Unsent() != 0 || !b.Final() || b.Discarded() != 0 {
+		t.Fatalf("lost at %d, %d unsent, discarded %d", n, b.Unsent(), b.Discarded())
+	}
+	e, ok := b.After(0)
+	if !ok || e.Kind != mailbox.Full || e.Number != 4 || e.Reason != "trimmed" {
+		t.Fatalf("what is left is %+v", e)
+	}
+	if _, ok := b.After(4); ok {
+		t.Fatal("something follows the full")
+	}
+}
