@@ -240,3 +240,9 @@ func TestPullOnASharedStream(t *testing.T) {
 		tb.cut()
 	})
 }
+
+// sleepBeat lets one heartbeat pass.
+func sleepBeat() {
+	time.Sleep(15 * time.Second)
+	synctest.Wait()
+}
