@@ -254,6 +254,8 @@ func (c *command) pull(name, number string) (Reply, error) {
 
 // attach carries the process from now on.
 func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
+	after := func() {}
+	defer func() { after() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	attached := 0
@@ -278,7 +280,7 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	s.slots++
 	r := &processReader{stream: s, process: p, slot: s.slots, token: p.token, number: number}
 	s.processes = append(s.processes, r)
-	r.attach(false, false)
+	after = r.attach(false, false)
 	g := s.site.newGreeting()
 	g.Processes = []greetedProcess{{r.token, r.slot, r.generation}}
 	s.greetLater(g)

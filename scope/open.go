@@ -215,7 +215,7 @@ func (o *opening) processes(own cursor.Process) {
 		r.process, _ = o.s.site.Process(o.s.reader.Session, r.token)
 		if r.process != nil {
 			o.silence(r)
-			r.attach(o.reconnect && r.generation > 0, o.forged)
+			r.attach(o.reconnect && r.generation > 0, o.forged)()
 		}
 	}
 }

@@ -23,17 +23,17 @@ type processReader struct {
 	removed    bool   // it is not heard here any more
 }
 
-// attach makes r the one that hears the process, in place of an older one.
-// reconnect tells that generation is one which the process gave before;
-// otherwise r takes the next. The newer wins: false means that r is the older.
-// forged tells of a place that the process cannot have given.
-func (r *processReader) attach(reconnect, forged bool) (won bool) {
+// attach makes r the one that hears the process, in place of an older one; if a
+// newer one has it, r is superseded. reconnect tells that generation is one which
+// the process gave before; otherwise r takes the next. forged tells of a place
+// that the process cannot have given. after is to be called without locks.
+func (r *processReader) attach(reconnect, forged bool) (after func()) {
 	p := r.process
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.state.ended() {
-		p.mu.Unlock()
-		r.process = nil
-		return true // to hear gone
+		r.process = nil // to hear gone
+		return func() {}
 	}
 	if reconnect && (r.generation == 0 || r.generation > p.generation) {
 		reconnect, forged = false, true
@@ -42,23 +42,20 @@ func (r *processReader) attach(reconnect, forged bool) (won bool) {
 		p.generation++
 		r.generation = p.generation
 	}
-	if p.current != nil && p.current.generation > r.generation {
+	switch {
+	case p.current != nil && p.current.generation > r.generation:
 		r.superseded = true
-		p.mu.Unlock()
-		return false
-	}
-	if r.number < p.forgotten { // what this tab missed cannot even be named
+		return func() {}
+	case r.number < p.forgotten: // what this tab missed cannot even be named
 		r.process = nil
-		p.mu.Unlock()
-		p.end(ErrProcessGone)
-		return true
+		return p.Close
 	}
 	lost := r.take(forged)
-	p.mu.Unlock()
-	for _, c := range lost {
-		c.state.end(ErrFull)
+	return func() {
+		for _, c := range lost {
+			c.state.end(ErrFull)
+		}
 	}
-	return true
 }
 
 // take needs the process's lock. It returns the channels that this made full.
