@@ -1,0 +1,215 @@
+package middleware_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet/middleware"
+	"github.com/ocsigo/comet/scope"
+)
+
+func TestCookieAndRecordComeWithAProcess(t *testing.T) {
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage, SessionLife: time.Hour})
+	if a := b.get("/static"); a.cookie("comet") != nil || len(storage.keys()) != 0 {
+		t.Fatalf("a page without a process set %v and %v", a.header, storage.keys())
+	}
+	c := b.get("/").cookie("comet")
+	if c == nil || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Secure ||
+		c.MaxAge < 3590 || c.MaxAge > 3600 || len(c.Value) != 22 {
+		t.Fatalf("the cookie is %v", c)
+	}
+	keys := storage.keys()
+	if len(keys) != 1 || !strings.HasPrefix(keys[0], "comet:comet:") || storage.lives[keys[0]] != time.Hour {
+		t.Fatalf("records %v", keys)
+	}
+	if strings.Contains(keys[0], c.Value) {
+		t.Error("who reads the storage can make the cookie")
+	}
+	if a := b.get("/"); a.cookie("comet") != nil || storage.sets != 1 {
+		t.Errorf("the second page set %v, with %d writes", a.header, storage.sets)
+	}
+}
+
+// A proxy that takes TLS off says so, and Fiber's app decides whether to
+// believe it.
+func TestCookieIsSecureUnderTLS(t *testing.T) {
+	b, _, _ := tabApp(t, middleware.Config{})
+	if c := b.get("/", "X-Forwarded-Proto", "https").cookie("comet"); c == nil || !c.Secure {
+		t.Errorf("the cookie is %v", c)
+	}
+}
+
+func TestCookieThatIsNoneOfOursIsReplaced(t *testing.T) {
+	b, _, _ := tabApp(t, middleware.Config{})
+	for _, value := range []string{"", "x", strings.Repeat("A", 21), strings.Repeat("A", 23), strings.Repeat("!", 22)} {
+		a := newBrowser(t, b.origin).get("/", "Cookie", "comet="+value)
+		if c := a.cookie("comet"); c == nil || c.Value == value {
+			t.Errorf("cookie %q was kept", value)
+		}
+	}
+}
+
+// Two apps on one host share the browser's cookies, for these know no port: they
+// must not take each other's sessions away.
+func TestTwoAppsOnOneHost(t *testing.T) {
+	one, _, _ := tabApp(t, middleware.Config{})
+	two, _, _ := tabApp(t, middleware.Config{})
+	two.client.Jar = one.client.Jar
+	token, _ := one.tab("/")
+	cookie := one.cookies()[0].Value
+	two.tab("/")
+	if got := two.cookies(); len(got) != 1 || got[0].Value != cookie {
+		t.Fatalf("the second app replaced the first one's cookie: %v", got)
+	}
+	if a := one.do("GET", "/who", "", "Comet-Process", token); a.body != token {
+		t.Errorf("after a visit to the second app, the first says %s", a.body)
+	}
+}
+
+// Requests extend a session, once a tenth of its life is over; an event stream
+// does not.
+func TestRequestsExtendTheSession(t *testing.T) {
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage, SessionLife: 2 * time.Second})
+	token, address := b.tab("/")
+	record := storage.keys()[0]
+	age := func() { // as if all but a second of it were over
+		storage.mu.Lock()
+		defer storage.mu.Unlock()
+		soon := time.Now().Add(time.Second).UnixMilli()
+		storage.records[record] = []byte(itoa(soon))
+	}
+	for name, request := range map[string]func() answer{
+		"page":    func() answer { return b.get("/") },
+		"token":   func() answer { return b.do("GET", "/who", "", "Comet-Process", token) },
+		"command": func() answer { return b.do("POST", address, "detach=x") },
+	} {
+		age()
+		before := storage.sets
+		if a := request(); a.cookie("comet") == nil || storage.sets != before+1 {
+			t.Errorf("%s: %d %v, %d writes: the session was not extended", name, a.status, a.header, storage.sets-before)
+		}
+	}
+	age()
+	before := storage.sets
+	es := b.open(address)
+	es.expect("mine", "hello")
+	if es.resp.Header.Get("Set-Cookie") != "" || storage.sets != before {
+		t.Error("an event stream extended the session")
+	}
+}
+
+func itoa(n int64) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return itoa(n/10) + string(rune('0'+n%10))
+}
+
+// An expired session is no session: its pages hear gone (rule 8).
+func TestExpiredSession(t *testing.T) {
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage})
+	token, address := b.tab("/")
+	record := storage.keys()[0]
+	_ = storage.Set(record, []byte("1000"), 0) // long ago
+	if a := b.do("GET", "/who", "", "Comet-Process", token); !strings.Contains(a.body, scope.ErrNoProcess.Error()) {
+		t.Errorf("the token still names the process: %s", a.body)
+	}
+	b.open(address).expect("comet:gone", "")
+}
+
+// A record that vanishes ends the session's streams with the heartbeat.
+func TestVanishedRecordEndsStreams(t *testing.T) {
+	t.Parallel()
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{Heartbeat: time.Second})})
+	_, address := b.tab("/")
+	es := b.open(address)
+	es.expect("mine", "hello")
+	_ = storage.Reset()
+	es.expect("comet:gone", "")
+	es.ended()
+}
+
+// A failing storage is not a logout; it is an error where something new has to
+// be kept.
+func TestFailingStorageIsNoLogout(t *testing.T) {
+	t.Parallel()
+	storage, log := new(shelf), new(logbook)
+	b, tabs, _ := tabApp(t, middleware.Config{
+		Storage: storage, Logger: log.logger(), Site: newSite(t, scope.SiteConfig{Heartbeat: time.Second}),
+	})
+	token, address := b.tab("/")
+	es := b.open(address)
+	es.expect("mine", "hello")
+	storage.breakWith(errors.New("disk on fire"))
+	if a := b.do("GET", "/who", "", "Comet-Process", token); a.body != token {
+		t.Errorf("with a broken storage the token names %s", a.body)
+	}
+	if a := newBrowser(t, b.origin).do("GET", "/", ""); a.status != 500 || !strings.Contains(a.body, "disk on fire") {
+		t.Errorf("a new session that cannot be kept: %d %s", a.status, a.body)
+	}
+	time.Sleep(1500 * time.Millisecond) // past a heartbeat: there is nothing to wait for but time
+	if err := tabs.of(token).Err(); err != nil {
+		t.Errorf("the process ended: %v", err)
+	}
+	b.open(address).expect("mine", "hello") // a new connection, too
+	if n := strings.Count(log.String(), "disk on fire"); n != 1 {
+		t.Errorf("the failure was logged %d times, want once a minute:\n%s", n, log.String())
+	}
+}
+
+func TestEndSession(t *testing.T) {
+	storage := new(shelf)
+	site := newSite(t)
+	tabs := new(tabs)
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: site, Storage: storage}))
+	app.Get("/", tabs.page)
+	app.Post("/logout", func(c *fiber.Ctx) error { return middleware.EndSession(c) })
+	b := serve(t, app)
+	other := newBrowser(t, b.origin)
+	_, address := b.tab("/")
+	otherToken, otherAddress := other.tab("/")
+	es, otherStream := b.open(address), other.open(otherAddress)
+	es.expect("mine", "hello")
+	otherStream.expect("mine", "hello")
+	old := b.cookies()[0].Value
+
+	a := b.do("POST", "/logout", "")
+	if c := a.cookie("comet"); c == nil || c.Value != "" || len(b.cookies()) != 0 {
+		t.Errorf("the cookie stays: %v", a.header)
+	}
+	es.expect("comet:gone", "")
+	es.ended()
+	if len(storage.keys()) != 1 {
+		t.Errorf("records %v, want the other session's", storage.keys())
+	}
+	if tabs.of(otherToken).Err() != nil {
+		t.Error("another session's process ended")
+	}
+	if b.get("/"); b.cookies()[0].Value == old {
+		t.Error("after a logout the session is the old one")
+	}
+}
+
+// A browser without cookies hears gone, and its reconnect a 204: no loop.
+func TestCookiesRefused(t *testing.T) {
+	b, _, _ := tabApp(t, middleware.Config{})
+	_, address := b.tab("/")
+	b.forget()
+	es := b.open(address)
+	last := es.expect("comet:gone", "")
+	es.ended()
+	resp := b.open(address, "Last-Event-ID", last.ID).resp
+	if resp.StatusCode != http.StatusNoContent {
+		t.Errorf("the reconnect got %d, want 204", resp.StatusCode)
+	}
+}

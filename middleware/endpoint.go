@@ -1,0 +1,75 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+
+	"github.com/ocsigo/comet/internal/wire"
+	"github.com/ocsigo/comet/scope"
+)
+
+// endpoint serves event streams and takes their commands.
+func (m *comet) endpoint(c *fiber.Ctx) error {
+	m.origins.share(c)
+	switch c.Method() {
+	case fiber.MethodGet:
+		return m.stream(c)
+	case fiber.MethodHead:
+		streamHeaders(c)
+		return nil
+	case fiber.MethodPost:
+		return m.command(c)
+	case fiber.MethodOptions:
+		return m.origins.preflight(c)
+	}
+	c.Set(fiber.HeaderAllow, endpointMethods)
+	return fiber.ErrMethodNotAllowed
+}
+
+// stream answers with an event stream, or with 204 when there is none to come
+// back to. All other refusals are said within the stream. The session is only
+// read: Fiber's Save is last-write-wins, and a stream opens at any time.
+func (m *comet) stream(c *fiber.Ctx) error {
+	request, err := m.request(c, false)
+	if err != nil {
+		return comeAgain(c, m.cfg.Retry)
+	}
+	// Nothing that lives on may hang on the request or its context.
+	events, err := m.site.OpenStream(context.Background(), request)
+	if errors.Is(err, scope.ErrOver) {
+		c.Set(fiber.HeaderCacheControl, notStored)
+		c.Status(fiber.StatusNoContent)
+		return nil
+	}
+	if err != nil {
+		m.cfg.Logger.Error("comet: an event stream could not be opened; the browser will come back", "error", err)
+		return comeAgain(c, m.cfg.Retry)
+	}
+	c.Request().Header.Del(fiber.HeaderIfNoneMatch) // an etag of storedCopy must not end the stream
+	streamHeaders(c)
+	c.Response().SetBodyString(storedCopy)
+	wire.Serve(c.Context(), events, wire.Options{Logger: m.cfg.Logger})
+	return nil
+}
+
+// request copies out of c all that outlives it.
+func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
+	session, err := m.sessions.find(c, extend)
+	if err != nil {
+		return scope.Request{}, err
+	}
+	last := c.Get("Last-Event-ID")
+	r := scope.Request{
+		Query:       string(c.Request().URI().QueryString()),
+		LastEventID: utils.CopyString(last),
+		Reconnect:   last != "",
+		Reader:      scope.Reader{Session: session},
+	}
+	if m.cfg.User != nil {
+		r.Reader.User = utils.CopyString(m.cfg.User(c))
+	}
+	return r, nil
+}
