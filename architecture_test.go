@@ -4,6 +4,7 @@ import (
 	"go/build"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -101,4 +102,27 @@ func packages(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return dirs
+}
+
+// dependencies are all modules that the library links, Fiber's own included.
+var dependencies = []string{
+	"github.com/andybalholm/brotli", "github.com/gofiber/fiber", "github.com/gofiber/storage/memory", "github.com/google/uuid",
+	"github.com/klauspost/compress", "github.com/mattn/go-colorable", "github.com/mattn/go-isatty", "github.com/mattn/go-runewidth",
+	"github.com/rivo/uniseg", "github.com/valyala/bytebufferpool", "github.com/valyala/fasthttp", "github.com/valyala/tcplisten",
+	"golang.org/x/sys", module,
+}
+
+// TestDependencies: the library brings Fiber, fasthttp, one storage, and nothing
+// that these do not bring themselves.
+func TestDependencies(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		known := slices.ContainsFunc(dependencies, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })
+		if !known {
+			t.Errorf("the library links %s", path)
+		}
+	}
 }

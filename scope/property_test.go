@@ -41,13 +41,12 @@ func seeds(t *testing.T, n int) []uint64 {
 
 // A record is what one channel published, and what one tab heard of it.
 type record struct {
-	name      string
-	newest    bool
-	next      int  // the value that is published next
-	last      int  // the value that was heard last
-	excused   bool // a full was heard since
-	over      bool // by a final event
-	published int  // at the last hearing
+	name    string
+	newest  bool
+	next    int  // the value that is published next
+	last    int  // the value that was heard last
+	excused bool // a full was heard since
+	over    bool // by a final event
 }
 
 // hear checks one value: ascending, and no hole without a full (rules 1, 2).

@@ -17,17 +17,16 @@ import (
 // A tab is a page with an EventSource, as the WHATWG rules have it, on a
 // connection that the test drives.
 type tab struct {
-	t       *testing.T
-	site    *scope.Site
-	query   string
-	reader  scope.Reader
-	lastID  string
-	stream  *scope.EventStream
-	dead    bool // 204: it never comes back
-	batch   sse.Batch
-	wakes   chan struct{}
-	ended   bool
-	refused error
+	t      *testing.T
+	site   *scope.Site
+	query  string
+	reader scope.Reader
+	lastID string
+	stream *scope.EventStream
+	dead   bool // 204: it never comes back
+	batch  sse.Batch
+	wakes  chan struct{}
+	ended  bool
 }
 
 // heard is one event.
@@ -117,19 +116,6 @@ func (tb *tab) take(wire []byte) []heard {
 
 // hear returns everything that is pending.
 func (tb *tab) hear() []heard { return tb.take(tb.bytes()) }
-
-// wait hears until f is content.
-func (tb *tab) wait(f func([]heard) bool) []heard {
-	tb.t.Helper()
-	var all []heard
-	for {
-		all = append(all, tb.hear()...)
-		if f(all) {
-			return all
-		}
-		<-tb.wakes
-	}
-}
 
 // of keeps the data of the events of one name.
 func of(events []heard, name string) []string {

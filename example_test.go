@@ -1,0 +1,173 @@
+package comet_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"html"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet"
+	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/scope"
+	"github.com/ocsigo/comet/sse"
+)
+
+type Message struct {
+	Text string `json:"text"`
+}
+
+// unread counts the mails that a user has not read.
+func unread(context.Context) (int, error) { return 3, nil }
+
+// page renders a page that listens to url.
+func page(c *fiber.Ctx, url string) error {
+	return c.SendString(`<meta name="comet" content="` + html.EscapeString(url) + `">`)
+}
+
+func chat(app *fiber.App) (*scope.Site, error) {
+	// README: chat
+	site := comet.NewSite()
+	app.Use(comet.New(comet.Config{Site: site}))
+
+	posts, stream := channel.Push[Message]() // a sender for anyone, a stream for one channel
+	chat, err := channel.Create(site, stream, channel.Config{Name: "chat", Size: 100})
+	if err != nil {
+		return nil, err
+	}
+	app.Get("/", func(c *fiber.Ctx) error {
+		url, err := comet.Open(c, chat.History(50)) // what this page hears, sampled now
+		if err != nil {
+			return err
+		}
+		return page(c, url) // new EventSource(url).addEventListener("chat", …)
+	})
+	app.Post("/messages", func(c *fiber.Ctx) error {
+		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
+	})
+	// README: end
+	return site, nil
+}
+
+func mailcount(app *fiber.App) {
+	// README: mailcount
+	app.Get("/inbox", func(c *fiber.Ctx) error {
+		p, err := comet.ClientProcess(c) // this tab's page: private, and read when it asks
+		if err != nil {
+			return err
+		}
+		n, err := channel.CreateUnlimited(p, channel.From(unread), channel.UnlimitedConfig{Name: "unread"})
+		if err != nil {
+			return err
+		}
+		url, err := comet.Open(c, n) // ask again: fetch(url, {method: "POST", body: "pull=unread"})
+		if err != nil {
+			return err
+		}
+		return page(c, url)
+	})
+	// README: end
+}
+
+// Example is the program of the README, with one browser tab on each page.
+func Example() {
+	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	site, err := chat(app)
+	if err != nil {
+		panic(err)
+	}
+	mailcount(app)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() { _ = app.Listener(listener) }()
+	origin := "http://" + listener.Addr().String()
+
+	post, err := http.Post(origin+"/messages", "application/x-www-form-urlencoded", strings.NewReader("text=hello"))
+	if err != nil {
+		panic(err)
+	}
+	post.Body.Close()
+	hear(origin, "/", "chat")
+	hear(origin, "/inbox", "unread")
+
+	if err := site.Shutdown(context.Background()); err != nil {
+		panic(err)
+	}
+	_ = app.Shutdown()
+	// Output:
+	// chat: {"text":"hello"}
+	// unread: 3
+}
+
+// hear opens a page as a browser does, and prints the first event of a name.
+func hear(origin, path, name string) {
+	get := func(path string, cookies []*http.Cookie) *http.Response {
+		request, err := http.NewRequest(http.MethodGet, origin+path, nil)
+		if err != nil {
+			panic(err)
+		}
+		for _, cookie := range cookies {
+			request.AddCookie(cookie)
+		}
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err != nil {
+			panic(err)
+		}
+		return response
+	}
+	response := get(path, nil)
+	defer response.Body.Close()
+	text, _ := bufio.NewReader(response.Body).ReadString('>')
+	url := html.UnescapeString(strings.Split(text, `"`)[3])
+
+	stream := get(url, response.Cookies())
+	defer stream.Body.Close()
+	for event, err := range sse.Read(stream.Body) {
+		if err != nil {
+			panic(err)
+		}
+		if event.Name == name {
+			fmt.Printf("%s: %s\n", name, event.Data)
+			return
+		}
+	}
+}
+
+// TestREADME: the program that the README shows is the one above, which runs.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(string(source), "\t// README: ")[1:] {
+		name, code, _ := strings.Cut(part, "\n")
+		if name == "end" {
+			continue
+		}
+		code = strings.TrimSpace(strings.ReplaceAll("\n"+code, "\n\t", "\n"))
+		if !strings.Contains(string(readme), code) {
+			t.Errorf("the README does not show the part %s as it is in example_test.go", name)
+		}
+	}
+	page, err := os.ReadFile("examples/chat/index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lines, _ := strings.Cut(string(page), "// comet:listen\n")
+	lines, _, _ = strings.Cut(lines, "// comet:listen end")
+	if lines == "" || !strings.Contains(string(readme), strings.TrimSpace(lines)) {
+		t.Error("the README does not show the lines that make a new EventSource as the chat has them")
+	}
+}

@@ -1,0 +1,37 @@
+#!/bin/sh
+# All tests, on a fresh machine: needs Go, and installs Chromium from Debian's
+# packages where it is missing and may (as root, with apt-get). Where it may not,
+# the browser tests are skipped and say so; with CI=true that is a failure.
+set -eu
+cd "$(dirname "$0")"
+
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "format"
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || { echo "not gofmt'ed:"; echo "$unformatted"; exit 1; }
+
+step "vet, here and for the systems that have no way of their own"
+go vet ./...
+GOOS=darwin go vet ./...
+GOOS=windows go vet ./...
+(cd e2e && go vet ./...)
+
+step "staticcheck"
+go run "$staticcheck" ./...
+(cd e2e && go run "$staticcheck" ./...)
+
+step "tests with the race detector; fuzz seeds, import arrows and dependencies included"
+go test -race -shuffle=on -timeout 15m ./...
+
+step "browser tests"
+if ! command -v chromium >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || echo "Chromium could not be installed"
+fi
+if [ "${CI:-}" = true ]; then
+	COMET_BROWSER=required
+	export COMET_BROWSER
+fi
+cd e2e && go test -race -timeout 10m -v ./...
