@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -496,5 +497,38 @@ func TestAppSessionTwoComets(t *testing.T) {
 	for _, es := range []*eventSource{outer, inner} {
 		es.expect("comet:superseded", "")
 		es.ended()
+	}
+}
+
+// Tabs that load, log in and out at once, in every order: whatever came of it,
+// the next page is heard, and nobody else's is.
+func TestAppSessionEverythingAtOnce(t *testing.T) {
+	l := newLoginApp(t, session.Config{})
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	bystander := newBrowser(t, l.origin)
+	aside, asideAddress := bystander.tab("/")
+	es := bystander.open(asideAddress)
+	es.expect("mine", "hello")
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		random := rand.New(rand.NewPCG(uint64(seed), uint64(worker)))
+		wg.Go(func() {
+			for range 50 {
+				switch op := []string{"/", "/", "/login", "/regenerate", "/reset", "/destroy", "/end"}[random.IntN(7)]; op {
+				case "/":
+					_, address := l.tab(op)
+					l.do("HEAD", address, "")
+				default:
+					l.post(op)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	token, address := l.tab("/")
+	l.goesOn(l.heard(address), token)
+	if err := l.tabs.of(aside).Err(); err != nil {
+		t.Errorf("another session's process ended: %v", err)
 	}
 }

@@ -48,8 +48,9 @@ type Config struct {
 
 	// SessionLife is how long one of Comet's own sessions lasts after the last
 	// request that used it: one that asked for its client process, or a command.
-	// An open event stream does not extend it. At least a second. Not with
-	// Session, whose store has its own Expiration.
+	// An open event stream does not extend it. As long does the storage keep the
+	// entry of a visitor who never returns. At least a second. Not with Session,
+	// whose store has its own Expiration.
 	//
 	// Optional. Default: 24 h.
 	SessionLife time.Duration

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/storage/memory/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/ocsigo/comet/scope"
 )
@@ -127,7 +128,7 @@ func (s *cookieSessions) take(c *fiber.Ctx, _ *visit) (string, error) {
 		return session, nil
 	}
 	id := s.id(c)
-	if id == "" {
+	if id == "" || s.ended(c) {
 		id = randomText()
 	}
 	if err := s.write(c, id); err != nil {
@@ -136,8 +137,8 @@ func (s *cookieSessions) take(c *fiber.Ctx, _ *visit) (string, error) {
 	return s.named(id), nil
 }
 
-// end deletes the record first: with the cookie alone the session would live on
-// for whoever copied it. A later take in the same request begins a new one.
+// end deletes the record, without which the cookie is worth nothing, to whoever
+// copied it either. The request's cookie stays for the other Comets of this name.
 func (s *cookieSessions) end(c *fiber.Ctx, _ *visit) (string, error) {
 	id := s.id(c)
 	if id == "" {
@@ -146,8 +147,15 @@ func (s *cookieSessions) end(c *fiber.Ctx, _ *visit) (string, error) {
 	session := s.named(id)
 	err := s.storage.Delete(s.record(session))
 	s.setCookie(c, "", time.Unix(1, 0))
-	c.Request().Header.DelCookie(s.name)
 	return session, err
+}
+
+// ended reports whether the response takes the cookie away.
+func (s *cookieSessions) ended(c *fiber.Ctx) bool {
+	cookie := fasthttp.AcquireCookie()
+	defer fasthttp.ReleaseCookie(cookie)
+	cookie.SetKey(s.name)
+	return c.Response().Header.Cookie(cookie) && len(cookie.Value()) == 0
 }
 
 func (s *cookieSessions) alive(session string) bool {

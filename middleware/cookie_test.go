@@ -200,6 +200,47 @@ func TestEndSession(t *testing.T) {
 	}
 }
 
+// Logging out ends the session with every Comet on the way, also where they
+// share a cookie; naming a site ends it there. A page that is made in the same
+// request begins a new session.
+func TestEndSessionOfNestedComets(t *testing.T) {
+	outer, inner := newSite(t), newSite(t)
+	tabs := new(tabs)
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: outer}))
+	app.Get("/outer", tabs.page)
+	app.Use(middleware.New(middleware.Config{Site: inner, Path: "/inner"}))
+	app.Get("/inner/page", tabs.page)
+	app.Post("/logout", func(c *fiber.Ctx) error {
+		if err := middleware.EndSession(c); err != nil {
+			return err
+		}
+		return tabs.page(c)
+	})
+	app.Post("/leave", func(c *fiber.Ctx) error { return middleware.EndSession(c, inner) })
+	b := serve(t, app)
+	pages := func() (o, i *scope.ClientProcess) {
+		outerToken, _ := b.tab("/outer")
+		innerToken, _ := b.tab("/inner/page")
+		return tabs.of(outerToken), tabs.of(innerToken)
+	}
+
+	o, i := pages()
+	b.do("POST", "/leave", "")
+	if o.Err() != nil || i.Err() == nil {
+		t.Errorf("the inner site was named: outer %v, inner %v", o.Err(), i.Err())
+	}
+	o, i = pages()
+	token, _, _ := strings.Cut(b.do("POST", "/logout", "").body, " ")
+	if o.Err() == nil || i.Err() == nil {
+		t.Errorf("no site was named: outer %v, inner %v", o.Err(), i.Err())
+	}
+	p := tabs.of(token)
+	if p == nil || p.Err() != nil || p.Session() == i.Session() {
+		t.Errorf("the page of the same request: %v", p)
+	}
+}
+
 // A browser without cookies hears gone, and its reconnect a 204: no loop.
 func TestCookiesRefused(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})

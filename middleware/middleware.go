@@ -84,7 +84,7 @@ func (m *comet) handle(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	prefix := standsAt(c)
-	m.caches.lookAround(c, prefix+m.cfg.Path)
+	m.caches.lookAround(c, prefix, m.cfg.Path)
 	if isEndpoint(c, prefix, m.cfg.Path) {
 		return m.endpoint(c)
 	}

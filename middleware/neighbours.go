@@ -20,8 +20,9 @@ type cacheWatch struct {
 
 // lookAround looks, at the first request, at what stands before this middleware
 // on the way to the endpoint.
-func (w *cacheWatch) lookAround(c *fiber.Ctx, endpoint string) {
+func (w *cacheWatch) lookAround(c *fiber.Ctx, prefix, path string) {
 	w.around.Do(func() {
+		endpoint := prefix + path
 		if !cacheBefore(c.App().Stack(), c.Route(), endpoint) {
 			return
 		}
