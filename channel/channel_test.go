@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -23,8 +24,8 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// Rule 2: a page that shows Recent and hears After its position misses nothing and repeats nothing. Study 4b: a history
-// of n is exactly n.
+// Rule 2: a page that shows Recent and hears After its position misses nothing
+// and repeats nothing. Study 4b: a history of n is exactly n.
 func TestSiteChannel(t *testing.T) {
 	site := newSite(t)
 	posts, stream := channel.Push[message]()
@@ -54,7 +55,8 @@ func must2[V any](v V, at engine.Position, err error) (V, engine.Position) {
 	return must(v, err), at
 }
 
-// Rule 7: exactly Size values wait for a tab; one more drops them all, says full once, and ends channel and source.
+// Rule 7: exactly Size values wait for a tab; one more drops them all, says
+// full once, and ends channel and source.
 func TestPrivateChannelIsFull(t *testing.T) {
 	site := newSite(t)
 	p := newProcess(t, site)
@@ -85,7 +87,8 @@ func TestPrivateChannelIsFull(t *testing.T) {
 	mustBe(t, "the eager source's cause", context.Cause(source), channel.ErrFull)
 }
 
-// Rule 6: a newest channel's value is heard at once, and what it replaced is no hole.
+// Rule 6: a newest channel's value is heard at once, and what it replaced is no
+// hole.
 func TestNewest(t *testing.T) {
 	site := newSite(t)
 	prices, stream := channel.Push[float64]()
@@ -96,7 +99,8 @@ func TestNewest(t *testing.T) {
 	newPage(t, site, nil, ch).want(t, "price 3")
 }
 
-// Rule 9: an unlimited channel's source is not read before a page is connected, ahead, or without being asked.
+// Rule 9: an unlimited channel's source is not read before a page is connected,
+// ahead, or without being asked.
 func TestUnlimitedReadsOnDemand(t *testing.T) {
 	site := newSite(t)
 	p := newProcess(t, site)
@@ -120,7 +124,8 @@ func TestUnlimitedReadsOnDemand(t *testing.T) {
 	}
 }
 
-// Study 4b "ended create_unlimited": its end is told, once it is asked for, and the source left alone.
+// Study 4b "ended create_unlimited": its end is told, once it is asked for, and
+// the source left alone.
 func TestUnlimitedEnds(t *testing.T) {
 	site := newSite(t)
 	p := newProcess(t, site)
@@ -141,7 +146,8 @@ func TestUnlimitedEnds(t *testing.T) {
 	}
 }
 
-// A source that leaves its goroutine ends an unlimited channel too, though that goroutine is its process's.
+// A source that leaves its goroutine ends an unlimited channel too, though that
+// goroutine is its process's.
 func TestUnlimitedGoexit(t *testing.T) {
 	site := newSite(t)
 	p := newProcess(t, site)
@@ -167,7 +173,8 @@ func TestContinuous(t *testing.T) {
 	pg.want(t, `news "0"`, `news "1"`, `news "2"`)
 }
 
-// A clone's head in front of an unlimited channel that falls behind ends it at once, in the open; its sibling goes on.
+// A clone's head in front of an unlimited channel that falls behind ends it at
+// once, in the open; its sibling goes on.
 func TestUnlimitedCloneFallsBehind(t *testing.T) {
 	site := newSite(t)
 	p := newProcess(t, site)
@@ -184,8 +191,8 @@ func TestUnlimitedCloneFallsBehind(t *testing.T) {
 	newPage(t, site, p, fast).want(t, "fast 0", "fast 1", "fast 2")
 }
 
-// Study 4b "site name clash", rule 13 and the contract of every constructor: an error leaves the stream unclaimed,
-// unread and usable.
+// Study 4b "site name clash", rule 13 and the contract of every constructor: an
+// error leaves the stream unclaimed, unread and usable.
 func TestErrorsLeaveTheStream(t *testing.T) {
 	site := newSite(t)
 	gone := newProcess(t, site)
@@ -264,12 +271,16 @@ func TestStreamIsClaimedOnce(t *testing.T) {
 	}
 }
 
-// Study 4b "source exception", rule 13: a source's failure ends its channel alone, in the open, with the name.
+// Study 4b "source exception", rule 13: a source's failure ends its channel
+// alone, in the open, with the name.
 func TestSourceFails(t *testing.T) {
 	site := newSite(t)
 	failure := errors.New("database is on fire")
 	for what, stream := range map[string]*channel.Stream[any]{
-		"error":   channel.From(func(context.Context) (any, error) { return nil, failure }),
+		"error": channel.From(func(context.Context) (any, error) { return nil, failure }),
+		"hung up": channel.From(func(context.Context) (any, error) {
+			return nil, &url.Error{Op: "Get", URL: "http://127.0.0.1", Err: io.EOF} // what net/http says
+		}),
 		"panic":   channel.From(func(context.Context) (any, error) { panic(failure) }),
 		"marshal": channel.From(func(context.Context) (any, error) { return func() {}, nil }),
 		"large":   channel.From(func(context.Context) (any, error) { return strings.Repeat("x", 1<<20), nil }),
@@ -285,6 +296,10 @@ func TestSourceFails(t *testing.T) {
 		switch what {
 		case "error":
 			mustBe(t, what, err, failure)
+		case "hung up":
+			if u := (*url.Error)(nil); !errors.As(err, &u) || errors.Is(err, io.EOF) {
+				t.Errorf("hung up: %v", err)
+			}
 		case "panic":
 			if !errors.As(err, &p) || p.Value != failure {
 				t.Errorf("panic: %v", err)
@@ -302,7 +317,8 @@ func TestSourceFails(t *testing.T) {
 	}
 }
 
-// The end of a client process is the end of its channels, at once: sources are told why, and senders too.
+// The end of a client process is the end of its channels, at once: sources are
+// told why, and senders too.
 func TestProcessEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		site := scope.NewSite()
@@ -327,7 +343,8 @@ func TestProcessEnds(t *testing.T) {
 	})
 }
 
-// Rule 9: while the tab is away nothing is read, and a read under way is interrupted and made good when it is back.
+// Rule 9: while the tab is away nothing is read, and a read under way is
+// interrupted and made good when it is back.
 func TestUnlimitedWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		site := scope.NewSite()
@@ -434,7 +451,8 @@ func TestNamesAreCopied(t *testing.T) {
 	}
 }
 
-// Rule 3: with Unnamed, EventSource's onmessage hears it; Event is apart from Name.
+// Rule 3: with Unnamed, EventSource's onmessage hears it; Event is apart from
+// Name.
 func TestEventNames(t *testing.T) {
 	site := newSite(t)
 	a, named := channel.Push[int]()
@@ -451,14 +469,14 @@ func TestEventNames(t *testing.T) {
 // Rule 17: an external channel's beginning is for its own instance to resolve.
 func TestExternal(t *testing.T) {
 	site := newSite(t)
-	const url = "https://other.example/comet"
+	const there = "https://other.example/comet"
 	link := func(config ...channel.ExternalConfig) (scope.Link, error) {
-		return site.Link(t.Context(), nil, 0, channel.External(url, "news", config...))
+		return site.Link(t.Context(), nil, 0, channel.External(there, "news", config...))
 	}
 	seen := map[string]bool{}
 	for _, config := range []channel.ExternalConfig{{}, {History: 5}, {FromNow: true}, {Newest: true}} {
 		l := must(link(config))
-		if l.Base != url || seen[l.Query] {
+		if l.Base != there || seen[l.Query] {
 			t.Errorf("%+v: %+v", config, l)
 		}
 		seen[l.Query] = true

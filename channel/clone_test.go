@@ -23,7 +23,8 @@ type counting struct {
 
 func (c counting) Encode(v any) ([]byte, error) { c.n.Add(1); return c.Encoding.Encode(v) }
 
-// Eliom's clone (study 2.9, 3.11): the values are doubled, not shared out, and each encoding marshals them once.
+// Eliom's clone (study 2.9, 3.11): the values are doubled, not shared out, and
+// each encoding marshals them once.
 func TestCloneDoubles(t *testing.T) {
 	c := &counter{n: 100}
 	var n atomic.Int64
@@ -64,10 +65,13 @@ func TestCloneBeginsHere(t *testing.T) {
 	pulled(t, s.Clone(), JSON).drainAll(t)
 	got, err := pulled(t, s.Clone(), JSON).drainAll(t) // cloned after the source ended
 	mustEqual(t, "clone of an ended stream", got, nil)
-	mustBe(t, "its end", err, io.EOF)
+	if mustBe(t, "its end", err, io.EOF); c.reads != 8 {
+		t.Errorf("%d reads: an ended source was read again", c.reads)
+	}
 }
 
-// Values that wait for a head without a channel wait as JSON, and reach it in its channel's encoding.
+// Values that wait for a head without a channel wait as JSON, and reach it in
+// its channel's encoding.
 func TestCloneInOtherEncodings(t *testing.T) {
 	c := make(chan level, 2)
 	c <- "warn"
@@ -86,7 +90,8 @@ func TestCloneInOtherEncodings(t *testing.T) {
 	}
 }
 
-// Rule 13: a head that falls further behind than may wait for it ends with ErrFull, exactly there; its siblings go on.
+// Rule 13: a head that falls further behind than may wait for it ends with
+// ErrFull, exactly there; its siblings go on.
 func TestCloneFallsBehind(t *testing.T) {
 	c := &counter{n: 11}
 	s := From(c.next)
@@ -117,8 +122,29 @@ func TestCloneFallsBehind(t *testing.T) {
 	mustBe(t, "the sibling's end", err, io.EOF)
 }
 
-// The reader of the moment gives up: the others read on, and nothing is lost, whether the source obeys the context
-// (it keeps its value) or returns a value in spite of it.
+// A source that fails with ErrFull itself has not fallen behind: what waits is
+// read before its end.
+func TestCloneOfAFullSource(t *testing.T) {
+	n := 0
+	s := From(func(context.Context) (int, error) {
+		if n++; n > 2 {
+			return 0, ErrFull
+		}
+		return n, nil
+	})
+	late := s.Clone()
+	a, b := pulled(t, s.Clone(), JSON), pulled(t, s, JSON)
+	a.drainAll(t)
+	for _, f := range []*fakeFeed{b, pulled(t, late, JSON)} {
+		got, err := f.drainAll(t)
+		mustEqual(t, "values", got, numbers(1, 2))
+		mustBe(t, "end", err, ErrFull)
+	}
+}
+
+// The reader of the moment gives up: the others read on, and nothing is lost,
+// whether the source obeys the context (it keeps its value) or returns a value
+// in spite of it.
 func TestCloneReaderGivesUp(t *testing.T) {
 	for name, obeys := range map[string]bool{"obeys": true, "returns a value in spite": false} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +182,74 @@ func TestCloneReaderGivesUp(t *testing.T) {
 	}
 }
 
-// Eliom row "cancelling one reader killed the shared stream": one head's end is nobody else's.
+// Nothing is read ahead: heads that all wait are all served by one read.
+func TestCloneReadsOnceForAll(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			c := make(chan int)
+			reads := 0
+			s := From(func(ctx context.Context) (int, error) {
+				reads++
+				select {
+				case v := <-c:
+					return v, nil
+				case <-ctx.Done():
+					return 0, ctx.Err()
+				}
+			})
+			var wg sync.WaitGroup
+			for range 4 {
+				f := pulled(t, s.Clone(), JSON)
+				wg.Go(func() {
+					if v, err := f.pull(t.Context()); v != "7" {
+						t.Errorf("heard %q, %v", v, err)
+					}
+				})
+			}
+			synctest.Wait()
+			c <- 7
+			wg.Wait()
+			if reads != 1 {
+				t.Errorf("%d reads for one value", reads)
+			}
+			s.head.abandon()
+		})
+	}
+}
+
+// A head that was served while it waited for its turn does not read.
+func TestCloneServedWhileWaiting(t *testing.T) {
+	c := &counter{n: 10}
+	s := From(c.next)
+	a, b := pulled(t, s.Clone(), JSON), pulled(t, s, JSON)
+	if _, err := b.pull(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.head.fan.turn <- struct{}{} // a's turn comes too late: 1 waits for it
+	s.head.fan.read(t.Context(), a.head)
+	if c.reads != 1 || len(s.head.fan.turn) != 0 {
+		t.Errorf("%d reads for one value; turn held: %v", c.reads, len(s.head.fan.turn) != 0)
+	}
+}
+
+// A panic and io.EOF are the source's end, also where its reader gave up at the
+// same moment: it is not read again.
+func TestCloneEndsOnCancel(t *testing.T) {
+	for name, end := range map[string]func(){"panic": func() { panic("interrupted") }, "EOF": func() {}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		reads := 0
+		s := From(func(context.Context) (int, error) { reads++; cancel(); end(); return 0, io.EOF })
+		a, b := pulled(t, s.Clone(), JSON), pulled(t, s, JSON)
+		_, err := a.pull(ctx)
+		mustBe(t, "the reader that gave up", err, context.Canceled)
+		if _, err := b.pull(t.Context()); err != io.EOF && !isPanic(err) || reads != 1 {
+			t.Errorf("%s: the other: %v after %d reads", name, err, reads)
+		}
+	}
+}
+
+// Eliom row "cancelling one reader killed the shared stream": one head's end is
+// nobody else's.
 func TestCloneHeadEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := make(chan int)
@@ -176,7 +269,8 @@ func TestCloneHeadEnds(t *testing.T) {
 	})
 }
 
-// Rule 13: what one encoding cannot carry ends the channels with that encoding, each after what waited, and no others.
+// Rule 13: what one encoding cannot carry ends the channels with that encoding,
+// each after what waited, and no others.
 func TestCloneMarshalError(t *testing.T) {
 	c := make(chan any, 3)
 	c <- "one"
@@ -195,7 +289,8 @@ func TestCloneMarshalError(t *testing.T) {
 	}
 }
 
-// A clone that is dropped without a channel lets go of the source, and of what waits for it.
+// A clone that is dropped without a channel lets go of the source, and of what
+// waits for it.
 func TestDroppedCloneLetsGo(t *testing.T) {
 	done := make(chan struct{})
 	f := func() *fakeFeed {
@@ -223,7 +318,8 @@ func TestDroppedCloneLetsGo(t *testing.T) {
 	t.Fatal("the iterator still runs for a stream that nobody has")
 }
 
-// Heads read at random speeds and come and go: each hears an unbroken run of the source, once and in order.
+// Heads read at random speeds and come and go: each hears an unbroken run of
+// the source, once and in order.
 func TestCloneConcurrently(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

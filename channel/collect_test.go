@@ -38,8 +38,8 @@ func never(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// Rule 14, Eliom row ff789d8bb and study 2.2.6: an unnamed site channel that nobody holds is collected, and the source
-// that waits for ever is told.
+// Rule 14, Eliom row ff789d8bb and study 2.2.6: an unnamed site channel that
+// nobody holds is collected, and the source that waits for ever is told.
 func TestUnnamedIsCollected(t *testing.T) {
 	site := newSite(t)
 	for what, stream := range map[string]func(reading chan struct{}, told chan error) *channel.Stream[int]{
@@ -112,7 +112,8 @@ func TestHeldIsNotCollected(t *testing.T) {
 	})
 }
 
-// Rule 14: a named channel whose Sender is dropped without Close, or whose stream ended, is let go, and its name free.
+// Rule 14: a named channel whose Sender is dropped without Close, or whose
+// stream ended, is let go, and its name free.
 func TestNamedIsCollected(t *testing.T) {
 	site := newSite(t)
 	func() {
@@ -172,7 +173,8 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// Eliom row 335eeaad2: a tab that never connects is bounded, by its channel's size and by its process's time.
+// Eliom row 335eeaad2: a tab that never connects is bounded, by its channel's
+// size and by its process's time.
 func TestTabThatNeverConnects(t *testing.T) {
 	site := newSite(t, scope.SiteConfig{ConnectWithin: 50 * time.Millisecond})
 	p := newProcess(t, site)

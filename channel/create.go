@@ -9,19 +9,24 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// Create makes a channel that carries every value of s, read as soon as it comes, whether or not anybody listens.
+// Create makes a channel that carries every value of s, read as soon as it
+// comes, whether or not anybody listens.
 //
-// In a Site the last Size values are kept, for any number of readers; one that falls behind hears full, and from
-// where it can go on. In a ClientProcess at most Size values wait for its one tab: over that all of them are dropped,
-// the tab hears full, and the channel has ended with ErrFull (Eliom: Channel_full).
+// In a Site the last Size values are kept, for any number of readers; one that
+// falls behind hears full, and from where it can go on. In a ClientProcess at
+// most Size values wait for its one tab: over that all of them are dropped, the
+// tab hears full, and the channel has ended with ErrFull (Eliom: Channel_full).
 //
-// A site's channel lives while somebody holds it: its Channel, attached readers and, if it has a name, its running
-// stream or Sender. Then it is collected, as if closed. A client process holds its channels until it ends.
+// A site's channel lives while somebody holds it: its Channel, attached readers
+// and, if it has a name, its running stream or Sender. Then it is collected, as
+// if closed. A client process holds its channels until it ends.
 //
-// Errors, all before s is touched, so that it can be used again: ErrBadConfig (two configs, fields that contradict
-// each other, an encoding that cannot carry a T), ErrBadName, ErrNameTaken, ErrReused, ErrFull (a clone that fell
-// behind), ErrNoProcess (missing or ended), ErrTooMany, ErrShutdown, or the engine's. Create waits only for a shared
-// engine, at most ten seconds for the channel and then for what already waited in front of a clone.
+// Errors, all before s is touched, so that it can be used again: ErrBadConfig
+// (two configs, fields that contradict each other, an encoding that cannot
+// carry a T), ErrBadName, ErrNameTaken, ErrReused, ErrFull (a clone that fell
+// behind), ErrNoProcess (missing or ended), ErrTooMany, ErrShutdown, or the
+// engine's. Create waits only for a shared engine, at most ten seconds for the
+// channel and then for what already waited in front of a clone.
 func Create[T any](o scope.Owner, s *Stream[T], config ...Config) (*Channel[T], error) {
 	c, err := one("Create", config)
 	if err != nil {
@@ -32,8 +37,9 @@ func Create[T any](o scope.Owner, s *Stream[T], config ...Config) (*Channel[T], 
 	return create(o, s, sp, c.Encoding)
 }
 
-// CreateNewest makes a channel that keeps the newest value alone: whoever comes hears it at once, and then each newer
-// one that the connection has room for. What a newer value replaced is no loss, by contract. Otherwise as Create in a
+// CreateNewest makes a channel that keeps the newest value alone: whoever comes
+// hears it at once, and then each newer one that the connection has room for.
+// What a newer value replaced is no loss, by contract. Otherwise as Create in a
 // Site.
 func CreateNewest[T any](site *scope.Site, s *Stream[T], config ...NewestConfig) (*Channel[T], error) {
 	c, err := one("CreateNewest", config)
@@ -50,8 +56,7 @@ func create[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*Cha
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s.head.cancelledBy(cancel)
-	s.head.claim(h.Name(), enc, nil)
+	s.head.claim(h.Name(), enc, nil, cancel)
 	if f := h.Feed(); s.head.fan.source != nil {
 		go pump(ctx, s.head, f)
 	} else if err := s.head.drain(ctx, f); err != nil {
@@ -60,9 +65,13 @@ func create[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*Cha
 	return &Channel[T]{ref: h, handle: h, enc: enc}, nil
 }
 
-// CreateUnlimited makes a channel private to p's tab that reads s one value at a time, and only when the tab asks:
-// each value is as fresh as the request, nothing is read ahead, and nothing while the tab is away. It has no size
-// because it keeps nothing; what is Sent to its stream waits in front of it, within the StreamConfig's bounds.
+// CreateUnlimited makes a channel private to p's tab that reads s one value at
+// a time, and only when the tab asks: each value is as fresh as the request,
+// nothing is read ahead, and nothing while the tab is away. It has no size
+// because it keeps nothing; what is Sent to its stream waits in front of it,
+// within the StreamConfig's bounds. The stream's end is read as its values are:
+// after io.EOF or Sender.Close the tab hears it, and the channel ends, when it
+// next asks.
 //
 // Errors as for Create.
 func CreateUnlimited[T any](p *scope.ClientProcess, s *Stream[T], config ...UnlimitedConfig) (*Unlimited[T], error) {
@@ -79,11 +88,12 @@ func CreateUnlimited[T any](p *scope.ClientProcess, s *Stream[T], config ...Unli
 	if err != nil {
 		return nil, err
 	}
-	s.head.claim(h.Name(), enc, h.Feed())
+	s.head.claim(h.Name(), enc, h.Feed(), nil)
 	return &Unlimited[T]{ref: h, handle: h}, nil
 }
 
-// register makes sp's channel in o and leaves s's head reserved for it; on an error s is as it was.
+// register makes sp's channel in o and leaves s's head reserved for it; on an
+// error s is as it was.
 func register[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*scope.Handle, Encoding, error) {
 	defer runtime.KeepAlive(s)
 	enc, err := encodingFor[T](e)

@@ -8,24 +8,31 @@ import (
 	"slices"
 )
 
-// An Encoding turns values into the bytes of an event's data, and back. It is not generic: one encoding serves
-// channels of many types. [JSON] is the default, [Text] and [HTML] carry text as it is; programs may bring their own.
+// An Encoding turns values into the bytes of an event's data, and back. It is
+// not generic: one encoding serves channels of many types. [JSON] is the
+// default, [Text] and [HTML] carry text as it is; programs may bring their own.
 //
-// Its methods are called from many goroutines at once. A panic in them ends the channel it happened in.
+// Its methods are called from many goroutines at once. A panic in them ends the
+// channel it happened in.
 type Encoding interface {
-	// Name tells encodings apart: [Find] takes two encodings of one name for the same. Not empty, and constant.
+	// Name tells encodings apart: [Find] takes two encodings of one name for
+	// the same. Not empty, and constant.
 	Name() string
-	// Check says whether values of type t can be carried at all. It is asked once, when a channel is created and before
-	// its stream is touched. The error names the type and what is allowed.
+	// Check says whether values of type t can be carried at all. It is asked
+	// once, when a channel is created and before its stream is touched. The
+	// error names the type and what is allowed.
 	Check(t reflect.Type) error
-	// Encode returns v as UTF-8. The result shares no memory with v and belongs to the caller.
+	// Encode returns v as UTF-8. The result shares no memory with v and belongs
+	// to the caller.
 	Encode(v any) ([]byte, error)
-	// Decode stores into v, a non-nil pointer, the value that data encodes, and keeps nothing of data.
+	// Decode stores into v, a non-nil pointer, the value that data encodes, and
+	// keeps nothing of data.
 	Decode(data []byte, v any) error
 }
 
-// JSON is the default encoding: encoding/json's, with <, > and & as they are, because an event's data is read by
-// JSON.parse and never by an HTML parser. A nil pointer, map, slice or interface is null.
+// JSON is the default encoding: encoding/json's, with <, > and & as they are,
+// because an event's data is read by JSON.parse and never by an HTML parser. A
+// nil pointer, map, slice or interface is null.
 var JSON Encoding = jsonEncoding{}
 
 type jsonEncoding struct{}
@@ -38,7 +45,8 @@ var (
 	stringer      = reflect.TypeFor[fmt.Stringer]()
 )
 
-// Check refuses what encoding/json could never write; what lies deeper in t is told by Encode.
+// Check refuses what encoding/json could never write; what lies deeper in t is
+// told by Encode.
 func (jsonEncoding) Check(t reflect.Type) error {
 	if t.Implements(jsonMarshaler) || t.Implements(textMarshaler) {
 		return nil
@@ -62,7 +70,8 @@ func (jsonEncoding) Encode(v any) ([]byte, error) {
 
 func (jsonEncoding) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// A jsonLine takes what json.Encoder writes, which is the value and a line end, in memory of its own and no larger.
+// A jsonLine takes what json.Encoder writes, which is the value and a line end,
+// in memory of its own and no larger.
 type jsonLine []byte
 
 func (l *jsonLine) Write(p []byte) (int, error) {
@@ -105,8 +114,9 @@ func recode[T any](data []byte, from, to Encoding) ([]byte, error) {
 	return encodeOne(to, v)
 }
 
-// as returns the payload for enc. Where there is none, its reader was unclaimed when the value was encoded: the JSON
-// that was made for it is there, for the reader to recode.
+// as returns the payload for enc. Where there is none, its reader was unclaimed
+// when the value was encoded: the JSON that was made for it is there, for the
+// reader to recode.
 func as(enc Encoding, payloads []payload) payload {
 	i := find(enc, payloads)
 	if i < 0 {

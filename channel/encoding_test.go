@@ -115,7 +115,8 @@ func encodeError(enc Encoding, v any) error {
 	return err
 }
 
-// Fiber's strings and byte slices alias a buffer that the next request overwrites.
+// Fiber's strings and byte slices alias a buffer that the next request
+// overwrites.
 func TestEncodeKeepsNothingBorrowed(t *testing.T) {
 	for _, enc := range []Encoding{JSON, Text, HTML} {
 		buf := []byte("request")

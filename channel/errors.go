@@ -10,17 +10,20 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// Errors of package scope under the names by which users of channels meet them. Every error of this package that
-// concerns one channel is wrapped with that channel's name: compare with errors.Is.
+// Errors of package scope under the names by which users of channels meet them.
+// Every error of this package that concerns one channel is wrapped with that
+// channel's name: compare with errors.Is.
 var (
-	// ErrFull: the bounded room in front of a reader is used up. From [Sender.Send] alone it means that this one value
-	// was not taken; together with ErrClosed, and from Err, that the channel has ended because of it.
+	// ErrFull: the bounded room in front of a reader is used up. From
+	// [Sender.Send] alone it means that this one value was not taken; together
+	// with ErrClosed, and from Err, that the channel has ended because of it.
 	ErrFull = scope.ErrFull
 	// ErrClosed: the channel has ended, or is not to be had.
 	ErrClosed = scope.ErrClosed
 	// ErrNameTaken: a living channel of the same owner has this name.
 	ErrNameTaken = scope.ErrNameTaken
-	// ErrBadName: the name or the event name is not one that may go over the wire.
+	// ErrBadName: the name or the event name is not one that may go over the
+	// wire.
 	ErrBadName = scope.ErrBadName
 	// ErrNoProcess: the client process is missing or had ended before the call.
 	ErrNoProcess = scope.ErrNoProcess
@@ -32,27 +35,33 @@ var (
 	ErrTooMany = scope.ErrTooMany
 	// ErrShutdown: the site was shut down.
 	ErrShutdown = scope.ErrShutdown
-	// ErrTooLarge: the marshalled value is larger than a message or the channel may be.
+	// ErrTooLarge: the marshalled value is larger than a message or the channel
+	// may be.
 	ErrTooLarge = scope.ErrTooLarge
 	// ErrNotFound: the site has no channel of this name.
 	ErrNotFound = scope.ErrNotFound
-	// ErrOtherType: the channel carries another type, or carries it in another encoding.
+	// ErrOtherType: the channel carries another type, or carries it in another
+	// encoding.
 	ErrOtherType = scope.ErrOtherType
 )
 
 var (
-	// ErrReused: the stream feeds, or has fed, another channel. [Stream.Clone] gives a second head while there is time.
+	// ErrReused: the stream feeds, or has fed, another channel. [Stream.Clone]
+	// gives a second head while there is time.
 	ErrReused = errors.New("stream is already used; one stream feeds one channel, clone it before it is used")
-	// ErrUnclaimed: no channel has been created over the sender's stream yet, so that nobody could ever hear the value.
+	// ErrUnclaimed: no channel has been created over the sender's stream yet,
+	// so that nobody could ever hear the value.
 	ErrUnclaimed = errors.New("no channel uses the sender's stream yet")
 )
 
-// errExited ends the channel of a source that left its goroutine by runtime.Goexit.
+// errExited ends the channel of a source that left its goroutine by
+// runtime.Goexit.
 var errExited = errors.New("the source ended its goroutine (runtime.Goexit)")
 
-// PanicError is a panic in a source, or in an encoding while it carried a value. It ends the one channel it happened
-// in, whose Err wraps it; the process goes on. It does not unwrap to a panicking error value: a panic with io.EOF is
-// no graceful end.
+// PanicError is a panic in a source, or in an encoding while it carried a
+// value. It ends the one channel it happened in, whose Err wraps it; the
+// process goes on. It does not unwrap to a panicking error value: a panic with
+// io.EOF is no graceful end.
 type PanicError struct {
 	Value any    // what was given to panic
 	Stack []byte // the panicking goroutine's stack, as runtime/debug.Stack formats it
@@ -72,18 +81,34 @@ func isPanic(err error) bool {
 	return errors.As(err, &p)
 }
 
-// named says of which channel err speaks, unless it says so already, as scope's errors do. io.EOF is nobody's fault
-// and stays as it is.
+// named says of which channel err speaks, unless it says so already, as scope's
+// errors do. io.EOF is nobody's fault and stays as it is; an error around it is
+// a failure, and told as one.
 func named(name string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if errors.Is(err, io.EOF) {
+		err = failure{err}
+	}
 	prefix := "channel " + name + ": "
-	if err == nil || err == io.EOF || name == "" || strings.HasPrefix(err.Error(), prefix) {
+	if name == "" || strings.HasPrefix(err.Error(), prefix) {
 		return err
 	}
 	return fmt.Errorf("%s%w", prefix, err)
 }
 
-// ended is what a Sender says once its stream's last channel has ended with cause: it is ErrClosed and, but for a
-// graceful end, the cause too.
+// A failure is an error that wraps io.EOF without being the end of a stream:
+// what net/http says of a server that hung up is one. It is its error in all
+// but that.
+type failure struct{ err error }
+
+func (f failure) Error() string        { return f.err.Error() }
+func (f failure) As(target any) bool   { return errors.As(f.err, target) }
+func (f failure) Is(target error) bool { return target != io.EOF && errors.Is(f.err, target) }
+
+// ended is what a Sender says once its stream's last channel has ended with
+// cause: it is ErrClosed and, but for a graceful end, the cause too.
 func ended(name string, cause error) error {
 	if cause == io.EOF || errors.Is(cause, ErrClosed) {
 		return named(name, ErrClosed)

@@ -12,12 +12,14 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// Examples read the wire below HTTP: show prints the next n events that a page hears, as "name data".
+// Examples read the wire below HTTP: show prints the next n events that a page
+// hears, as "name data".
 func (pg *page) show(n int) {
 	fmt.Println(strings.Join(pg.hear(n), "\n"))
 }
 
-// A chat: values of a Go type go in, every page that has it open hears them as JSON.
+// A chat: values of a Go type go in, every page that has it open hears them as
+// JSON.
 func Example() {
 	type Message struct {
 		From, Text string
@@ -39,7 +41,8 @@ func Example() {
 	// chat {"From":"Bob","Text":"hi"}
 }
 
-// A channel of a client process is one tab's own. What comes before the tab connects waits for it.
+// A channel of a client process is one tab's own. What comes before the tab
+// connects waits for it.
 func ExampleCreate() {
 	site := scope.NewSite()
 	tab := must(site.NewProcess("session")) // in a handler: comet.ClientProcess(c)
@@ -59,7 +62,8 @@ func ExampleCreate() {
 	// comet:end {"channel":"progress","reason":"end","final":true}
 }
 
-// A newest channel tells the state of something: whoever comes hears it at once.
+// A newest channel tells the state of something: whoever comes hears it at
+// once.
 func ExampleCreateNewest() {
 	site := scope.NewSite()
 	rates, stream := channel.Push[float64]()
@@ -75,7 +79,8 @@ func ExampleCreateNewest() {
 	// Output: eur-usd 1.11
 }
 
-// An unlimited channel is read when its tab asks, so that each answer is as fresh as the question.
+// An unlimited channel is read when its tab asks, so that each answer is as
+// fresh as the question.
 func ExampleCreateUnlimited() {
 	site := scope.NewSite()
 	tab := must(site.NewProcess("session"))
@@ -98,7 +103,8 @@ func ExampleCreateUnlimited() {
 	// unread 7
 }
 
-// The page's browser hears the other instance by itself; here is only said what, and from where.
+// The page's browser hears the other instance by itself; here is only said
+// what, and from where.
 func ExampleExternal() {
 	site := scope.NewSite()
 	news := channel.External("https://news.example.org/comet", "headlines", channel.ExternalConfig{History: 10})
@@ -124,7 +130,8 @@ func ExampleFind() {
 	// Output: [hello] <nil>
 }
 
-// A page is made of the values there are, and hears what comes after them: no hole, and no value twice.
+// A page is made of the values there are, and hears what comes after them: no
+// hole, and no value twice.
 func ExampleChannel_Recent() {
 	site := scope.NewSite()
 	posts, stream := channel.Push[string]()
@@ -177,7 +184,8 @@ func ExampleFromChan() {
 	// numbers 2
 }
 
-// An iterator may end with a failure: its channel ends with that, and pages are told.
+// An iterator may end with a failure: its channel ends with that, and pages are
+// told.
 func ExampleFromSeq() {
 	site := scope.NewSite()
 	rows := func(ctx context.Context) iter.Seq2[string, error] {
@@ -198,7 +206,8 @@ func ExampleFromSeq() {
 	// comet:end {"channel":"rows","reason":"error","final":true}
 }
 
-// Two tabs of one person: each has its own channel, over its own head of one stream.
+// Two tabs of one person: each has its own channel, over its own head of one
+// stream.
 func ExampleStream_Clone() {
 	site := scope.NewSite()
 	notes, stream := channel.Push[string]()
@@ -213,7 +222,8 @@ func ExampleStream_Clone() {
 	// notes "for both"
 }
 
-// HTML is inserted by the page as it is, so it has to be escaped before: here by html/template.
+// HTML is inserted by the page as it is, so it has to be escaped before: here
+// by html/template.
 func ExampleHTML() {
 	site := scope.NewSite()
 	lines, stream := channel.Push[string]()
@@ -241,7 +251,8 @@ func ExampleErrFull() {
 	// comet:full {"channel":"numbers","reason":"overflow","final":true}
 }
 
-// In front of an unlimited channel, ErrFull is no end: the tab has not asked for a while, and may yet.
+// In front of an unlimited channel, ErrFull is no end: the tab has not asked
+// for a while, and may yet.
 func ExampleErrFull_unlimited() {
 	site := scope.NewSite()
 	tab := must(site.NewProcess("session"))
@@ -270,7 +281,8 @@ func ExampleErrClosed() {
 	// channel chat: channel is closed
 }
 
-// A name clash costs nothing: the stream is as it was, and can be used under another name.
+// A name clash costs nothing: the stream is as it was, and can be used under
+// another name.
 func ExampleErrNameTaken() {
 	site := scope.NewSite()
 	first, stream := channel.Push[string]()
@@ -285,7 +297,8 @@ func ExampleErrNameTaken() {
 	// <nil> <nil> <nil>
 }
 
-// The wrong way: one stream for two channels. Clone it instead, before it is used.
+// The wrong way: one stream for two channels. Clone it instead, before it is
+// used.
 func ExampleErrReused() {
 	site := scope.NewSite()
 	_, stream := channel.Push[string]()
@@ -299,7 +312,8 @@ func ExampleErrReused() {
 	// true
 }
 
-// The wrong way: sending before there is a channel. Nobody could ever hear it, so it is not kept.
+// The wrong way: sending before there is a channel. Nobody could ever hear it,
+// so it is not kept.
 func ExampleErrUnclaimed() {
 	posts, _ := channel.Push[string]()
 	fmt.Println(posts.Send(context.Background(), "hello"))
@@ -350,9 +364,8 @@ func ExampleErrTooLarge() {
 func ExamplePanicError() {
 	site := scope.NewSite()
 	ch := must(channel.Create(site, channel.From(func(context.Context) (int, error) {
-		var m map[string]int
-		m["x"]++
-		return m["x"], nil
+		var none []int
+		return none[0], nil
 	}), channel.Config{Name: "broken"}))
 	<-ch.Done()
 	var p *channel.PanicError
@@ -360,5 +373,5 @@ func ExamplePanicError() {
 	fmt.Println(ch.Err())
 	// Output:
 	// true
-	// channel broken: panic: assignment to entry in nil map
+	// channel broken: panic: runtime error: index out of range [0] with length 0
 }

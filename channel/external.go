@@ -7,19 +7,22 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// ExternalConfig says where hearing another instance's channel begins, for every reader at the moment it connects.
+// ExternalConfig says where hearing another instance's channel begins, for
+// every reader at the moment it connects.
 type ExternalConfig struct {
 	History int  // how many of the last values are heard first. Default: 1
 	FromNow bool // none are: the way to say a History of 0
 	Newest  bool // the channel is a newest one there: its value is heard first
 }
 
-// External returns a Ref to a site channel of another instance, whose event streams are at url. The page's browser
-// connects there by itself; nothing is opened or asked before. That instance must name this one in Config.Origins, and
-// its channel must have a name.
+// External returns a Ref to a site channel of another instance, whose event
+// streams are at url. The page's browser connects there by itself; nothing is
+// opened or asked before. That instance must name this one in Config.Origins,
+// and its channel must have a name.
 //
-// Nothing can be checked here but the arguments, and Open does that, which an external Ref needs for itself or with
-// others of the same url: a bad url or name, a History below 0, fields that contradict each other, or two configs.
+// Nothing can be checked here but the arguments, and Open does that, which an
+// external Ref needs for itself or with others of the same url: a bad url or
+// name, a History below 0, fields that contradict each other, or two configs.
 func External(url, name string, config ...ExternalConfig) scope.Ref {
 	url, name = strings.Clone(url), strings.Clone(name)
 	c, err := one("External", config)
@@ -27,8 +30,9 @@ func External(url, name string, config ...ExternalConfig) scope.Ref {
 		err = c.check()
 	}
 	if err != nil {
-		// A Ref cannot carry an error. Open refuses a name that says what is wrong, and shows it.
-		return scope.External(url, fmt.Sprintf("%s: %v", name, err), 0, false)
+		// A Ref cannot carry an error. Open refuses a name that says what is
+		// wrong, and shows it.
+		return scope.External(url, fmt.Sprintf("%v: %s", err, name), 0, false)
 	}
 	return scope.External(url, name, c.history(), c.Newest)
 }

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// A fakeFeed stands for a channel where a test must see each Put, or have it fail.
+// A fakeFeed stands for a channel where a test must see each Put, or have it
+// fail.
 type fakeFeed struct {
 	head *head
 	done chan struct{} // closed by the first End
@@ -75,7 +76,7 @@ func pushed[T any](t *testing.T, s *Stream[T], enc Encoding) *fakeFeed {
 	if err := s.head.reserve(); err != nil {
 		t.Fatal(err)
 	}
-	s.head.claim("fake", enc, nil)
+	s.head.claim("fake", enc, nil, nil)
 	if err := s.head.drain(t.Context(), f); err != nil {
 		f.End(err)
 	}
@@ -90,8 +91,7 @@ func pumped[T any](t *testing.T, s *Stream[T], enc Encoding) *fakeFeed {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s.head.cancelledBy(cancel)
-	s.head.claim("fake", enc, nil)
+	s.head.claim("fake", enc, nil, cancel)
 	go pump(ctx, s.head, f)
 	return f
 }
@@ -103,7 +103,7 @@ func pulled[T any](t *testing.T, s *Stream[T], enc Encoding) *fakeFeed {
 	if err := s.head.reserve(); err != nil {
 		t.Fatal(err)
 	}
-	s.head.claim("fake", enc, f)
+	s.head.claim("fake", enc, f, nil)
 	return f
 }
 

@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// A fan carries one stream of values to its heads: one head, or as many as the stream was cloned into. It has no
-// goroutine: a value is brought by Send or by whichever head reads the source, and left in the queues of the others.
+// A fan carries one stream of values to its heads: one head, or as many as the
+// stream was cloned into. It has no goroutine: a value is brought by Send or by
+// whichever head reads the source, and left in the queues of the others.
 type fan struct {
 	source source        // nil: values are sent
 	turn   chan struct{} // held by the head that reads the source; nil: there is none to read
@@ -36,7 +37,8 @@ func newFan(src source, q queue, recode func([]byte, Encoding, Encoding) ([]byte
 	return h
 }
 
-// clone returns a second head that goes its own way from here on: what waits for h waits for both.
+// clone returns a second head that goes its own way from here on: what waits
+// for h waits for both.
 func (f *fan) clone(h *head, limits func(*queue)) (*head, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,7 +54,8 @@ func (f *fan) clone(h *head, limits func(*queue)) (*head, error) {
 	return c, nil
 }
 
-// remove takes h off the heads; with the last one the source stops. f.mu is held.
+// remove takes h off the heads; with the last one the source stops. f.mu is
+// held.
 func (f *fan) remove(h *head, cause error) {
 	f.heads = slices.DeleteFunc(f.heads, func(x *head) bool { return x == h })
 	f.lastName, f.lastCause = h.name, cause
@@ -73,10 +76,11 @@ func (f *fan) listHeads() {
 	f.encodings = encs
 }
 
-// read reads the source once, for all heads, unless h got what it needs while it waited for its turn. h's reader
-// holds the turn, and gives it back here.
+// read reads the source once, for all heads, unless h got what it needs while
+// it waited for its turn. h's reader holds the turn, and gives it back here.
 //
-// An error while ctx has ended is the reader giving up: the source is as it was, for the next reader.
+// An error while ctx has ended is the reader giving up: the source is as it
+// was, for the next reader.
 func (f *fan) read(ctx context.Context, h *head) {
 	defer func() { <-f.turn }()
 	if !h.idle() {
@@ -102,13 +106,14 @@ func (f *fan) hand(v any) {
 	encs := f.encodings
 	f.mu.Unlock()
 	var buf [1]payload
-	out := f.distribute(encode(buf[:0], encs, v))
+	out := f.distribute(encode(buf[:0], encs, v), nil)
 	for _, h := range out.ended {
 		h.tell()
 	}
 }
 
-// An outcome is what distribute leaves to do without the lock, and what it has done.
+// An outcome is what distribute leaves to do without the lock, and what it has
+// done.
 type outcome struct {
 	direct []delivery // to put
 	ended  []*head    // to tell
@@ -136,9 +141,11 @@ func (d delivery) put(ctx context.Context) (gone bool, err error) {
 	return false, named(d.head.name, err)
 }
 
-// distribute gives every head its payload. A head whose encoding failed ends with that error after what waits for
-// it; a clone's head without room ends with ErrFull.
-func (f *fan) distribute(payloads []payload) (out outcome) {
+// distribute gives every head its payload. A head whose encoding failed ends
+// with that error after what waits for it; a clone's head without room ends
+// with ErrFull. What is to be put is appended to puts.
+func (f *fan) distribute(payloads []payload, puts []delivery) (out outcome) {
+	out.direct = puts
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := len(f.heads) - 1; i >= 0; i-- { // downwards: finish takes heads off
@@ -155,8 +162,7 @@ func (f *fan) distribute(payloads []payload) (out outcome) {
 			out.kept = true
 			h.signal()
 		case f.cloned:
-			h.queue.drop()
-			h.finish(ErrFull)
+			h.overflow()
 			out.ended = append(out.ended, h)
 		default:
 			out.full = h
@@ -178,7 +184,8 @@ func (f *fan) finish(cause error) {
 	}
 }
 
-// wanted lists the encodings that a value to be sent is wanted in, or says why nobody wants it.
+// wanted lists the encodings that a value to be sent is wanted in, or says why
+// nobody wants it.
 func (f *fan) wanted() ([]Encoding, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -191,8 +198,8 @@ func (f *fan) wanted() ([]Encoding, error) {
 	return nil, ended(f.lastName, f.lastCause)
 }
 
-// failed says that a value to be sent could not be marshalled. Nobody gets it; a panic ends the channels whose
-// encoding it was.
+// failed says that a value to be sent could not be marshalled. Nobody gets it;
+// a panic ends the channels whose encoding it was.
 func (f *fan) failed(p payload) error {
 	var name string
 	var over []*head
@@ -215,9 +222,11 @@ func (f *fan) failed(p payload) error {
 	return named(name, p.err)
 }
 
-// send gives payloads to the channels, waiting for each that takes them directly.
+// send gives payloads to the channels, waiting for each that takes them
+// directly.
 func (f *fan) send(ctx context.Context, payloads []payload) error {
-	out := f.distribute(payloads)
+	var buf [1]delivery
+	out := f.distribute(payloads, buf[:0])
 	for _, h := range out.ended {
 		h.tell()
 	}

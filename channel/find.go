@@ -9,12 +9,14 @@ import (
 
 // FindConfig says what Find cannot know.
 type FindConfig struct {
-	// Encoding is the channel's. Default: whichever of JSON, Text and HTML it is.
+	// Encoding is the channel's. Default: whichever of JSON, Text and HTML it
+	// is.
 	Encoding Encoding
 }
 
-// Find returns another hold on the site's living channel of a name. Errors: ErrNotFound, or ErrOtherType where the
-// channel carries other values than T, or in an encoding that is not the one asked for.
+// Find returns another hold on the site's living channel of a name. Errors:
+// ErrNotFound, or ErrOtherType where the channel carries other values than T,
+// or in an encoding that is not the one asked for.
 func Find[T any](site *scope.Site, name string, config ...FindConfig) (*Channel[T], error) {
 	c, err := one("Find", config)
 	if err == nil {

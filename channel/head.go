@@ -2,7 +2,6 @@ package channel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"weak"
 )
@@ -24,21 +23,22 @@ const (
 	direct                     // claimed, Send puts them into the channel
 )
 
-// A head is one reader's place in a fan: what waits for it, and the channel that claimed it, if any. Its values go
-// to that channel alone. The fan's mutex guards the fields below it.
+// A head is one reader's place in a fan: what waits for it, and the channel
+// that claimed it, if any. Its values go to that channel alone. The fan's mutex
+// guards the fields below it.
 type head struct {
 	fan   *fan
 	wake  chan struct{} // a value, or the end, may be there; room for one
 	ready chan struct{} // closed by claim
 
-	state   headState
-	name    string   // of the channel
-	enc     Encoding // of the channel; JSON while unclaimed
-	feed    feed     // once the head may end the channel by itself; nil where a pump does
-	queue   queue
-	end     error // nothing comes after what waits
-	stopped bool  // the channel has ended: nothing of what waits is wanted either
-	cancel  context.CancelCauseFunc
+	state  headState
+	name   string                  // of the channel
+	enc    Encoding                // of the channel; JSON while unclaimed
+	feed   feed                    // once the head may end the channel by itself; nil where a pump does
+	cancel context.CancelCauseFunc // of what reads for the channel; nil where the channel does
+	queue  queue
+	end    error // nothing comes after what waits
+	behind bool  // there was no room: what waited was dropped
 }
 
 func newHead(f *fan, q queue) *head {
@@ -52,14 +52,15 @@ func (h *head) signal() {
 	}
 }
 
-// reserve takes the head for a channel about to be created, which must then claim or release it.
+// reserve takes the head for a channel about to be created, which must then
+// claim or release it.
 func (h *head) reserve() error {
 	h.fan.mu.Lock()
 	defer h.fan.mu.Unlock()
 	if h.state != unclaimed {
 		return ErrReused
 	}
-	if errors.Is(h.end, ErrFull) {
+	if h.behind {
 		return fmt.Errorf("%w: the stream fell too far behind its clones before a channel used it", ErrFull)
 	}
 	h.state = reserved
@@ -73,18 +74,21 @@ func (h *head) release() {
 	h.state = unclaimed
 }
 
-// claim gives the head to the channel. Values that wait are still JSON, and recoded when read. f is nil where the
-// caller, who reads, also ends the channel.
-func (h *head) claim(name string, enc Encoding, f feed) {
+// claim gives the head to the channel. Values that wait are still JSON, and
+// recoded when read. Who reads for the channel gives cancel, and ends it; a
+// channel that reads by itself gives its feed. It may have ended already: then
+// there is nothing to read.
+func (h *head) claim(name string, enc Encoding, f feed, cancel context.CancelCauseFunc) {
 	h.fan.mu.Lock()
 	defer h.fan.mu.Unlock()
-	h.state, h.name, h.enc, h.feed = queued, name, enc, f
+	h.state, h.name, h.enc, h.feed, h.cancel = queued, name, enc, f, cancel
 	h.fan.listHeads()
 	close(h.ready)
 }
 
-// next waits for the head's next value, in the channel's encoding. Whatever ctx does, no value is lost: it is
-// returned, or stays for the next call. A head without a value reads the source, for all heads.
+// next waits for the head's next value, in the channel's encoding. Whatever ctx
+// does, no value is lost: it is returned, or stays for the next call. A head
+// without a value reads the source, for all heads.
 func (h *head) next(ctx context.Context) ([]byte, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -104,7 +108,8 @@ func (h *head) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// pull is next for a channel that is read on demand, which may ask before its head is claimed.
+// pull is next for a channel that is read on demand, which may ask before its
+// head is claimed.
 func (h *head) pull(ctx context.Context) (data []byte, err error) {
 	select {
 	case <-h.ready:
@@ -145,8 +150,8 @@ func (h *head) encoded(w waiting) ([]byte, error) {
 	return h.fan.recode(w.data, w.enc, h.enc)
 }
 
-// drain puts what waited for an unclaimed head into its channel and then lets Send put. Until that moment newer
-// values queue behind the older ones.
+// drain puts what waited for an unclaimed head into its channel and then lets
+// Send put. Until that moment newer values queue behind the older ones.
 func (h *head) drain(ctx context.Context, f feed) error {
 	for {
 		w, ok, err := h.takeOrPut(f)
@@ -163,7 +168,8 @@ func (h *head) drain(ctx context.Context, f feed) error {
 	}
 }
 
-// takeOrPut is take, but a head with nothing waiting becomes direct in the same step.
+// takeOrPut is take, but a head with nothing waiting becomes direct in the same
+// step.
 func (h *head) takeOrPut(f feed) (waiting, bool, error) {
 	h.fan.mu.Lock()
 	defer h.fan.mu.Unlock()
@@ -181,21 +187,10 @@ func (h *head) cause() error {
 	return h.end
 }
 
-// cancelledBy makes the channel's end cancel ctx, also an end that came before this call.
-func (h *head) cancelledBy(cancel context.CancelCauseFunc) {
-	h.fan.mu.Lock()
-	defer h.fan.mu.Unlock()
-	h.cancel = cancel
-	if h.stopped {
-		cancel(h.end)
-	}
-}
-
 // stop says that the channel has ended: the head wants nothing any more.
 func (h *head) stop(cause error) {
 	h.fan.mu.Lock()
 	defer h.fan.mu.Unlock()
-	h.stopped = true
 	h.queue.drop()
 	h.finish(cause)
 	if h.cancel != nil {
@@ -203,9 +198,10 @@ func (h *head) stop(cause error) {
 	}
 }
 
-// stopper returns stop for scope to call. It does not hold the head: scope keeps it for as long as the channel has its
-// name, and the head of a sent stream holds the feed, which would then never let a named channel be collected. Whoever
-// reads or sends holds the head.
+// stopper returns stop for scope to call. It does not hold the head: scope
+// keeps it for as long as the channel has its name, and the head of a sent
+// stream holds the feed, which would then never let a named channel be
+// collected. Whoever reads or sends holds the head.
 func (h *head) stopper() func(error) {
 	w := weak.Make(h)
 	return func(cause error) {
@@ -215,8 +211,10 @@ func (h *head) stopper() func(error) {
 	}
 }
 
-// abandon is stop for a head whose Stream was dropped before any channel used it. Nobody waits at such a head, so
-// nobody is woken: abandon runs as a cleanup, and a cleanup must not touch the channels of a testing/synctest bubble.
+// abandon is stop for a head whose Stream was dropped before any channel used
+// it. Nobody waits at such a head, so nobody is woken: abandon runs as a
+// cleanup, and a cleanup must not touch the channels of a testing/synctest
+// bubble.
 func (h *head) abandon() {
 	h.fan.mu.Lock()
 	defer h.fan.mu.Unlock()
@@ -226,7 +224,8 @@ func (h *head) abandon() {
 	}
 }
 
-// finish lets nothing more come to the head, and its reader know. The fan's mutex is held.
+// finish lets nothing more come to the head, and its reader know. The fan's
+// mutex is held.
 func (h *head) finish(cause error) {
 	h.leave(cause)
 	h.signal()
@@ -239,13 +238,21 @@ func (h *head) leave(cause error) {
 	}
 }
 
-// tell ends a channel that sends go into directly, and one whose values were dropped. Any other reads its end as it
-// reads its values: a pump soon, an unlimited channel when it is next asked, and by then has what was read before.
-// No lock is held.
+// overflow ends a head that fell behind. The fan's mutex is held.
+func (h *head) overflow() {
+	h.behind = true
+	h.queue.drop()
+	h.finish(ErrFull)
+}
+
+// tell ends a channel that sends go into directly, and one whose values were
+// dropped. Any other reads its end as it reads its values: a pump soon, an
+// unlimited channel when it is next asked, and by then has what was read
+// before. No lock is held.
 func (h *head) tell() {
 	h.fan.mu.Lock()
 	f, cause := h.feed, h.end
-	if h.state != direct && cause != ErrFull {
+	if h.state != direct && !h.behind {
 		f = nil
 	}
 	h.fan.mu.Unlock()

@@ -6,9 +6,10 @@ import (
 	"reflect"
 )
 
-// HTML carries markup for a page to insert as it is: a string, or an html/template.HTML. The markup is trusted: nothing
-// is escaped, so whatever of it came from a user must have been escaped before, as html/template does when it renders.
-// Line ends and NUL fare as with [Text].
+// HTML carries markup for a page to insert as it is: a string, or an
+// html/template.HTML. The markup is trusted: nothing is escaped, so whatever of
+// it came from a user must have been escaped before, as html/template does when
+// it renders. Line ends and NUL fare as with [Text].
 var HTML Encoding = htmlEncoding{}
 
 type htmlEncoding struct{}

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestMain fails the run if a goroutine of this module outlives the tests (rule 13).
+// TestMain fails the run if a goroutine of this module outlives the tests (rule
+// 13).
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if leaked := leftGoroutines(); code == 0 && leaked != "" {

@@ -15,7 +15,8 @@ import (
 	"github.com/ocsigo/comet/sse"
 )
 
-// A page is a tab with an open EventSource, below HTTP: it reads what scope puts on the wire.
+// A page is a tab with an open EventSource, below HTTP: it reads what scope
+// puts on the wire.
 type page struct {
 	site   *scope.Site
 	query  string

@@ -1,20 +1,22 @@
 package channel
 
-// What waits in front of an unlimited channel or a clone's head is bounded by both.
+// What waits in front of an unlimited channel or a clone's head is bounded by
+// both.
 const (
 	defaultWaiting      = 1000
 	defaultWaitingBytes = 8 << 20
 )
 
-// A waiting is a marshalled value on its way, and the encoding that wrote it. Its data is shared by sibling heads and
-// never written to.
+// A waiting is a marshalled value on its way, and the encoding that wrote it.
+// Its data is shared by sibling heads and never written to.
 type waiting struct {
 	data []byte
 	enc  Encoding
 }
 
-// A queue holds what waits for one head, oldest first, bounded in values and in bytes. A value larger than the bytes
-// allowed may wait alone: whether it is too large to send is the channel's to say. Its owner locks.
+// A queue holds what waits for one head, oldest first, bounded in values and in
+// bytes. A value larger than the bytes allowed may wait alone: whether it is
+// too large to send is the channel's to say. Its owner locks.
 type queue struct {
 	maxValues, maxBytes int
 	items               []waiting
@@ -28,8 +30,9 @@ func newQueue(maxValues, maxBytes int) queue {
 
 func (q *queue) len() int { return len(q.items) - q.first }
 
-// push reports false, and takes nothing, when there is no room. It moves the values down only when most of the slice
-// is read, so that a push costs the same however many wait.
+// push reports false, and takes nothing, when there is no room. It moves the
+// values down only when most of the slice is read, so that a push costs the
+// same however many wait.
 func (q *queue) push(w waiting) bool {
 	if n := q.len(); n >= q.maxValues || n > 0 && q.bytes+len(w.data) > q.maxBytes {
 		return false

@@ -36,7 +36,8 @@ func TestQueueBounds(t *testing.T) {
 	}
 }
 
-// A queue behaves as a slice does, over any number of turns, and lets go of what was read.
+// A queue behaves as a slice does, over any number of turns, and lets go of
+// what was read.
 func TestQueueAgainstSlice(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -68,8 +69,8 @@ func TestQueueAgainstSlice(t *testing.T) {
 			t.Fatalf("len %d, bytes %d, cap %d; model %d, %d", q.len(), q.bytes, cap(q.items), len(model), bytes)
 		}
 	}
-	for i, w := range q.items[:q.first] {
-		if w.data != nil {
+	for i, w := range q.items[:cap(q.items)] {
+		if (i < q.first || i >= len(q.items)) && w.data != nil {
 			t.Fatalf("slot %d still holds what was read", i)
 		}
 	}

@@ -5,14 +5,16 @@ import (
 	"io"
 )
 
-// A Sender puts values into the channel that claimed its stream, or into the channels of its clones. It costs no
-// goroutine. Safe for concurrent use; the values of one goroutine keep their order.
+// A Sender puts values into the channel that claimed its stream, or into the
+// channels of its clones. It costs no goroutine. Safe for concurrent use; the
+// values of one goroutine keep their order.
 type Sender[T any] struct {
 	fan *fan
 }
 
-// Push returns a sender for anyone, and the stream of what is sent, for one channel. config bounds what may wait in
-// front of an unlimited channel; a fault in it is told by the constructor that takes the stream.
+// Push returns a sender for anyone, and the stream of what is sent, for one
+// channel. config bounds what may wait in front of an unlimited channel; a
+// fault in it is told by the constructor that takes the stream.
 func Push[T any](config ...StreamConfig) (*Sender[T], *Stream[T]) {
 	c, err := one("Push", config)
 	if err == nil {
@@ -26,21 +28,28 @@ func Push[T any](config ...StreamConfig) (*Sender[T], *Stream[T]) {
 	return &Sender[T]{h.fan}, s
 }
 
-// Send gives v to the channel. It marshals in the caller's goroutine, before it returns: nothing of v, nor of the
-// memory behind it, is kept, so a value may be built of a request's strings, which Fiber reuses.
+// Send gives v to the channel. It marshals in the caller's goroutine, before it
+// returns: nothing of v, nor of the memory behind it, is kept, so a value may
+// be built of a request's strings, which Fiber reuses.
 //
-// Nil means that the channel keeps the value, or, in front of an unlimited channel or a clone's head, that it waits
-// there. Send waits only where the channel's engine does, for at most as long as ctx lasts. Errors:
-//   - ErrUnclaimed: no channel uses the stream; nothing is kept. That changes with the first Create.
-//   - ErrClosed: the channel has ended, or the stream was closed; no later Send can succeed. Why it ended can be told
-//     by errors.Is as well: ErrProcessGone, ErrFull, or the failure.
-//   - ErrFull without ErrClosed: too much waits in front of an unlimited channel; v was not taken, later values may be.
-//   - ErrTooLarge, ctx's error, or the engine's: v was not taken, or an engine cannot say; the channel goes on.
-//   - what the encoding says about a value that it cannot carry; the channel goes on. A panic in it is a *PanicError and
-//     ends the channel.
+// Nil means that the channel keeps the value, or, in front of an unlimited
+// channel or a clone's head, that it waits there. Send waits only where the
+// channel's engine does, for at most as long as ctx lasts. Errors:
+//   - ErrUnclaimed: no channel uses the stream; nothing is kept. That changes
+//     with the first Create.
+//   - ErrClosed: the channel has ended, or the stream was closed; no later Send
+//     can succeed. Why it ended can be told by errors.Is as well:
+//     ErrProcessGone, ErrFull, or the failure.
+//   - ErrFull without ErrClosed: too much waits in front of an unlimited
+//     channel; v was not taken, later values may be.
+//   - ErrTooLarge, ctx's error, or the engine's: v was not taken, or an engine
+//     cannot say; the channel goes on.
+//   - what the encoding says about a value that it cannot carry; the channel
+//     goes on. A panic in it is a *PanicError and ends the channel.
 //
-// With clones, nil means that some head has the value. Heads that have ended are passed over while others live. The
-// errors of those that live are joined, and do not keep the value from the others.
+// With clones, nil means that some head has the value. Heads that have ended
+// are passed over while others live. The errors of those that live are joined,
+// and do not keep the value from the others.
 func (s *Sender[T]) Send(ctx context.Context, v T) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -59,8 +68,9 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 	return s.fan.send(ctx, payloads)
 }
 
-// Close ends the stream: its channels end as by io.EOF, after what waits for them. Later Sends are ErrClosed. It does
-// not wait, and may be called again.
+// Close ends the stream: its channels end as by io.EOF, after what waits for
+// them. Later Sends are ErrClosed. It does not wait, and may be called again.
 //
-// It has no error result on purpose: fasthttp closes every io.Closer that is left in a request's Locals.
+// It has no error result on purpose: fasthttp closes every io.Closer that is
+// left in a request's Locals.
 func (s *Sender[T]) Close() { s.fan.finish(io.EOF) }

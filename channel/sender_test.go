@@ -15,7 +15,8 @@ import (
 	"unsafe"
 )
 
-// fasthttp closes every io.Closer it finds in a request's Locals: nothing here may be one.
+// fasthttp closes every io.Closer it finds in a request's Locals: nothing here
+// may be one.
 func TestNothingIsAnIOCloser(t *testing.T) {
 	for _, v := range []any{&Sender[int]{}, &Channel[int]{}, &Unlimited[int]{}, &Stream[int]{}} {
 		if _, closer := v.(io.Closer); closer {
@@ -42,7 +43,8 @@ func TestSendUnclaimed(t *testing.T) {
 	mustEqual(t, "the clone, claimed later", pushed(t, b, Text).values(), []string{"heard"})
 }
 
-// Whether the dropped stream was collected already or not, its Sender says the same.
+// Whether the dropped stream was collected already or not, its Sender says the
+// same.
 func TestSendAfterStreamIsDropped(t *testing.T) {
 	posts, _ := Push[string]()
 	left := func() int {
@@ -53,7 +55,9 @@ func TestSendAfterStreamIsDropped(t *testing.T) {
 	for range 500 {
 		mustBe(t, "Send", posts.Send(t.Context(), "lost"), ErrUnclaimed)
 		if left() == 0 {
-			mustBe(t, "Send", posts.Send(t.Context(), "lost"), ErrUnclaimed)
+			err := posts.Send(t.Context(), "lost")
+			mustBe(t, "Send", err, ErrUnclaimed)
+			mustNotBe(t, "Send", err, ErrClosed)
 			return
 		}
 		runtime.GC()
@@ -122,7 +126,8 @@ func TestSendErrors(t *testing.T) {
 	}
 }
 
-// An overflowing private channel: the Send that goes over it knows that no later one can succeed.
+// An overflowing private channel: the Send that goes over it knows that no
+// later one can succeed.
 func TestSendOverflow(t *testing.T) {
 	posts, s := Push[int]()
 	f := pushed(t, s, JSON)
@@ -133,8 +138,8 @@ func TestSendOverflow(t *testing.T) {
 	mustBe(t, "Send", posts.Send(t.Context(), 1), ErrFull, ErrClosed)
 }
 
-// Rule 13: a panic while marshalling ends the channels with that encoding, in the open; the sender's goroutine and the
-// other channels go on.
+// Rule 13: a panic while marshalling ends the channels with that encoding, in
+// the open; the sender's goroutine and the other channels go on.
 func TestSendPanic(t *testing.T) {
 	posts, s := Push[any]()
 	text := pushed(t, s.Clone(), Text)
@@ -153,7 +158,8 @@ func TestSendPanic(t *testing.T) {
 	mustBe(t, "the next Send", posts.Send(t.Context(), "x"), ErrClosed)
 }
 
-// In front of an unlimited channel exactly so many values wait; then Send is ErrFull, and goes on.
+// In front of an unlimited channel exactly so many values wait; then Send is
+// ErrFull, and goes on.
 func TestSendToUnlimited(t *testing.T) {
 	posts, s := Push[int](StreamConfig{Waiting: 3})
 	f := pulled(t, s, JSON)
@@ -192,7 +198,8 @@ func TestDefaultWaiting(t *testing.T) {
 	}
 }
 
-// With clones: a head that ended or fell behind is passed over while others live.
+// With clones: a head that ended or fell behind is passed over while others
+// live.
 func TestSendToClones(t *testing.T) {
 	posts, s := Push[int](StreamConfig{Waiting: 2})
 	b, d := s.Clone(), s.Clone()
@@ -212,7 +219,8 @@ func TestSendToClones(t *testing.T) {
 	mustBe(t, "all have ended", posts.Send(t.Context(), 5), ErrClosed)
 }
 
-// Send marshals before it returns (Eliom rows 6b83c9f81, 5a580302e; Fiber reuses the buffers behind its strings).
+// Send marshals before it returns (Eliom rows 6b83c9f81, 5a580302e; Fiber
+// reuses the buffers behind its strings).
 func TestSendKeepsNothingBorrowed(t *testing.T) {
 	type message struct{ Text string }
 	posts, s := Push[message]()
@@ -228,7 +236,8 @@ func TestSendKeepsNothingBorrowed(t *testing.T) {
 	mustEqual(t, "waiting", []string{got}, []string{`{"Text":"hello"}`})
 }
 
-// A head is claimed while values are sent: it hears what waited, then what comes, in order and without a gap.
+// A head is claimed while values are sent: it hears what waited, then what
+// comes, in order and without a gap.
 func TestClaimWhileSending(t *testing.T) {
 	for range 200 {
 		posts, s := Push[int](StreamConfig{Waiting: 100_000})
@@ -315,7 +324,7 @@ func BenchmarkSend(b *testing.B) {
 					stream = s.Clone()
 				}
 				stream.head.reserve()
-				stream.head.claim("bench", Text, nil)
+				stream.head.claim("bench", Text, nil, nil)
 				stream.head.drain(b.Context(), discard{})
 			}
 			b.ReportAllocs()
@@ -338,7 +347,7 @@ func BenchmarkPump(b *testing.B) {
 		return "a message of the usual size, more or less", nil
 	})
 	s.head.reserve()
-	s.head.claim("bench", Text, nil)
+	s.head.claim("bench", Text, nil, nil)
 	b.ReportAllocs()
 	b.ResetTimer()
 	carry(b.Context(), s.head, discard{})

@@ -6,8 +6,9 @@ import (
 	"iter"
 )
 
-// A seqSource runs an iterator on a goroutine of its own, which stands still between two demands: iter.Pull would be
-// shorter, but its next cannot be given up, and a reader must be able to.
+// A seqSource runs an iterator on a goroutine of its own, which stands still
+// between two demands: iter.Pull would be shorter, but its next cannot be given
+// up, and a reader must be able to.
 type seqSource[T any] struct {
 	seq    func(context.Context) iter.Seq2[T, error]
 	ctx    context.Context // the iterator's, ended by stop
@@ -30,7 +31,8 @@ func newSeqSource[T any](seq func(context.Context) iter.Seq2[T, error]) *seqSour
 	return s
 }
 
-// next asks once: a demand whose reader gave up stands, and its value goes to the next reader.
+// next asks once: a demand whose reader gave up stands, and its value goes to
+// the next reader.
 func (s *seqSource[T]) next(ctx context.Context) (any, error) {
 	switch {
 	case !s.started:
@@ -51,7 +53,8 @@ func (s *seqSource[T]) next(ctx context.Context) (any, error) {
 
 func (s *seqSource[T]) stop(cause error) { s.cancel(cause) }
 
-// run answers the first demand and, by yield, all others; then it says how the iterator ended.
+// run answers the first demand and, by yield, all others; then it says how the
+// iterator ended.
 func (s *seqSource[T]) run() {
 	end := result[T]{err: errExited}
 	defer func() {

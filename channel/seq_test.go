@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Rule 9, Eliom row "prefetch in unlimited": nothing of an iterator runs before it is asked for, or ahead.
+// Rule 9, Eliom row "prefetch in unlimited": nothing of an iterator runs before
+// it is asked for, or ahead.
 func TestSeqAdvancesOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := 0
@@ -54,7 +55,8 @@ func TestSeqEnds(t *testing.T) {
 	}
 }
 
-// A demand whose reader gave up is answered to the next reader: nothing is lost, and the iterator runs on meanwhile.
+// A demand whose reader gave up is answered to the next reader: nothing is
+// lost, and the iterator runs on meanwhile.
 func TestSeqReaderGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := pulled(t, FromSeq(func(ctx context.Context) iter.Seq2[int, error] {
@@ -103,4 +105,17 @@ func TestSeqStops(t *testing.T) {
 		synctest.Wait()
 		mustBe(t, "the iterator's cause", cause, ErrProcessGone)
 	})
+}
+
+// Also when a demand came at the same moment, the yield in which an iterator
+// stands returns false at the end.
+func TestSeqStopsOverADemand(t *testing.T) {
+	for range 100 {
+		s := newSeqSource(func(context.Context) iter.Seq2[int, error] { return nil })
+		s.demand <- struct{}{}
+		s.stop(ErrClosed)
+		if s.yield(1) {
+			t.Fatal("yield returned true after the end")
+		}
+	}
 }

@@ -5,10 +5,12 @@ import (
 	"io"
 )
 
-// A source is where a fan's values come from when they are read and not sent. It is read by one reader at a time.
+// A source is where a fan's values come from when they are read and not sent.
+// It is read by one reader at a time.
 type source interface {
-	// next waits for the next value, until ctx ends. A value that came in spite of ctx is returned; one that is still on
-	// its way is kept for the next call. After an error that is not ctx's the source is not read again.
+	// next waits for the next value, until ctx ends. A value that came in spite
+	// of ctx is returned; one that is still on its way is kept for the next
+	// call. After an error that is not ctx's the source is not read again.
 	next(ctx context.Context) (any, error)
 	// stop says that nobody reads any more. It does not wait.
 	stop(cause error)

@@ -11,7 +11,8 @@ import (
 	"testing/synctest"
 )
 
-// One stream feeds one channel: a second use is an error before anything is read.
+// One stream feeds one channel: a second use is an error before anything is
+// read.
 func TestStreamIsUsedOnce(t *testing.T) {
 	var c counter
 	s := From(c.next)
@@ -51,7 +52,8 @@ func TestStreamConfigFaults(t *testing.T) {
 	}
 }
 
-// Eliom row "ended create_unlimited": an ended source is not read again, however often it is asked for.
+// Eliom row "ended create_unlimited": an ended source is not read again,
+// however often it is asked for.
 func TestEndedSourceIsNotReadAgain(t *testing.T) {
 	failure := errors.New("database is on fire")
 	for _, end := range []error{io.EOF, failure} {
@@ -69,7 +71,8 @@ func TestEndedSourceIsNotReadAgain(t *testing.T) {
 	}
 }
 
-// Eliom row "source exception", rule 13: a panic is the channel's error, not the process's.
+// Eliom row "source exception", rule 13: a panic is the channel's error, not
+// the process's.
 func TestSourcePanics(t *testing.T) {
 	for name, s := range map[string]*Stream[int]{
 		"From":    From(func(context.Context) (int, error) { panic(io.EOF) }),
@@ -148,7 +151,7 @@ func TestPumpEndsWithPutError(t *testing.T) {
 			}
 			return nil
 		}
-		s.head.claim("fake", JSON, nil)
+		s.head.claim("fake", JSON, nil, nil)
 		go pump(t.Context(), s.head, f)
 		synctest.Wait()
 		mustBe(t, "end", f.ended(), ErrTooLarge)
@@ -157,4 +160,20 @@ func TestPumpEndsWithPutError(t *testing.T) {
 			t.Errorf("read %d times", c.reads)
 		}
 	})
+}
+
+// A channel that has ended wants nothing of what waits for it, nor of its
+// source.
+func TestNothingAfterTheEnd(t *testing.T) {
+	c := &counter{n: 10}
+	s := From(c.next)
+	a, b := pulled(t, s.Clone(), JSON), pulled(t, s, JSON)
+	if _, err := b.pull(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.End(ErrProcessGone) // 1 waits for it
+	v, err := a.pull(t.Context())
+	if mustBe(t, "pull", err, ErrProcessGone); v != "" || c.reads != 1 {
+		t.Errorf("got %q, %d reads", v, c.reads)
+	}
 }

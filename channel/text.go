@@ -8,11 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Text carries text as it is, without quotes: types made of string or []byte, encoding.TextMarshaler (preferred where
-// a type is both) and fmt.Stringer. Reading back needs one of the first two, or an encoding.TextUnmarshaler.
+// Text carries text as it is, without quotes: types made of string or []byte,
+// encoding.TextMarshaler (preferred where a type is both) and fmt.Stringer.
+// Reading back needs one of the first two, or an encoding.TextUnmarshaler.
 //
-// Encode refuses a nil value and what is not UTF-8. An event stream has one line end: the browser sees CR and CRLF as
-// LF. A NUL reaches some browsers as U+FFFD or not at all. Use [JSON] where that matters.
+// Encode refuses a nil value and what is not UTF-8. An event stream has one
+// line end: the browser sees CR and CRLF as LF. A NUL reaches some browsers as
+// U+FFFD or not at all. Use [JSON] where that matters.
 var Text Encoding = textEncoding{}
 
 type textEncoding struct{}
