@@ -1,0 +1,145 @@
+package wire_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ocsigo/comet/internal/wire"
+	"github.com/ocsigo/comet/sse"
+)
+
+// The conformance suite, second part: everything said arrives, in order.
+
+// No wake is lost and nothing reordered, whoever wakes and whenever: 8
+// goroutines say 500 events each, with a wake for every one.
+func TestEveryEventArrives(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		const speakers, each = 8, 500
+		src := newScript(t)
+		src.early = true
+		srv := k.stream(t, src, wire.Options{Budget: 256})
+		resp := srv.connect(get).response(http.MethodGet)
+		var wg sync.WaitGroup
+		for i := range speakers {
+			wg.Go(func() {
+				for _, event := range numbered(fmt.Sprint(i), each) {
+					src.say(event)
+				}
+			})
+		}
+		got := events(t, bufio.NewReader(resp.Body), speakers*each)
+		wg.Wait()
+		for i := range speakers {
+			prefix := fmt.Sprint(i) + " "
+			mine := slices.DeleteFunc(slices.Clone(got), func(e string) bool { return !strings.HasPrefix(e, prefix) })
+			if !slices.Equal(mine, numbered(fmt.Sprint(i), each)) {
+				t.Errorf("events of speaker %d: %q", i, mine)
+			}
+		}
+		src.finish(nil)
+		src.waitGone(nil)
+	})
+}
+
+// One event, one wake, over and over: the writer goes idle between them, and
+// each is heard before the next is said.
+func TestEveryWakeIsHeard(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		src := newScript(t)
+		r := bufio.NewReader(k.stream(t, src, wire.Options{}).connect(get).response(http.MethodGet).Body)
+		for _, event := range numbered("turn", 300) {
+			src.say(event)
+			if got := events(t, r, 1); got[0] != event {
+				t.Fatalf("heard %q, want %q", got, event)
+			}
+		}
+		src.finish(nil)
+		src.waitGone(nil)
+	})
+}
+
+// The budget of the options is what Collect is asked for, and what does not
+// fit comes in later batches.
+func TestBudget(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		const budget, n = 1000, 2000
+		src := newScript(t)
+		src.say(numbered("event", n)...)
+		src.finish(nil)
+		resp := k.stream(t, src, wire.Options{Budget: budget}).connect(get).response(http.MethodGet)
+		if got := events(t, bufio.NewReader(resp.Body), n); !slices.Equal(got, numbered("event", n)) {
+			t.Error("events are lost or out of order")
+		}
+		src.waitGone(nil)
+		if len(src.budgets) != 1 || src.budgets[budget] == 0 || src.budgets[budget] > budget+50 {
+			t.Errorf("budgets asked for and largest batches: %v", src.budgets)
+		}
+	})
+}
+
+// An event beyond every buffer arrives whole.
+func TestHugeEvent(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		huge := strings.Repeat("comet ", 200_000) + "end"
+		src := newScript(t)
+		src.say(huge, "next")
+		src.finish(nil)
+		resp := k.stream(t, src, wire.Options{Budget: 512}).connect(get).response(http.MethodGet)
+		if got := events(t, bufio.NewReader(resp.Body), 2); got[0] != huge || got[1] != "next" {
+			t.Errorf("heard %d and %d bytes, want %d and 4", len(got[0]), len(got[1]), len(huge))
+		}
+		src.waitGone(nil)
+	})
+}
+
+// After each write that was accepted Collect is called again, until nothing
+// comes: a source may be paced by it (rule 9, continuous), with no wake at all.
+func TestCollectAfterWrite(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		src := newScript(t)
+		calls := 0
+		src.collect = func(b *sse.Batch, budget int) (bool, error) {
+			if calls++; calls <= 5 {
+				b.Event(nil, "", fmt.Append(nil, "pull ", calls-1))
+				return false, nil
+			}
+			return src.take(b, budget)
+		}
+		resp := k.stream(t, src, wire.Options{}).connect(get).response(http.MethodGet)
+		if got := events(t, bufio.NewReader(resp.Body), 5); !slices.Equal(got, numbered("pull", 5)) {
+			t.Errorf("heard %q", got)
+		}
+		src.finish(nil)
+		src.waitGone(nil)
+		if calls > 7 {
+			t.Errorf("Collect was called %d times, want 6 or 7", calls)
+		}
+	})
+}
+
+// More without a byte is an honest answer: there is something, but not for
+// this batch. Collect is called again, without a wake.
+func TestMoreOfNothing(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		src := newScript(t)
+		calls := 0
+		src.collect = func(b *sse.Batch, _ int) (bool, error) {
+			if calls++; calls < 10 {
+				return true, nil
+			}
+			b.Comment("at last")
+			return false, io.EOF
+		}
+		body := k.stream(t, src, wire.Options{}).connect(get).rawBody()
+		if !strings.Contains(string(body), "at last") {
+			t.Errorf("body %q", body)
+		}
+		src.waitGone(nil)
+	})
+}
