@@ -30,9 +30,7 @@ func External(url, name string, config ...ExternalConfig) scope.Ref {
 		err = c.check()
 	}
 	if err != nil {
-		// A Ref cannot carry an error. Open refuses a name that says what is
-		// wrong, and shows it.
-		return scope.External(url, fmt.Sprintf("%v: %s", err, name), 0, false)
+		return scope.Faulty(fmt.Errorf("external channel %s: %w", name, err))
 	}
 	return scope.External(url, name, c.history(), c.Newest)
 }

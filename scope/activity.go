@@ -46,6 +46,9 @@ func (p *ClientProcess) AfterInactive(d time.Duration, f func(error)) (stop func
 		go f(ErrProcessGone)
 		return func() bool { return false }
 	}
+	if p.waiters == nil {
+		p.waiters = make(map[*waiter]struct{}, 1)
+	}
 	p.waiters[w] = struct{}{}
 	if p.current == nil {
 		w.arm(p.away)

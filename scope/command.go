@@ -206,6 +206,9 @@ func (c *command) want(name string) (Reply, error) {
 	if len(p.wanted) >= p.site.config.MaxChannels {
 		return Reply{}, refuse("refused", "%d names are registered that no channel has yet", len(p.wanted))
 	}
+	if p.wanted == nil {
+		p.wanted = make(map[string]bool, 1)
+	}
 	p.wanted[name] = true
 	return Reply{State: "wanted"}, nil
 }

@@ -100,9 +100,12 @@ func TestProcessesAreIsolated(t *testing.T) {
 		})
 		work.Go(func() {
 			var got []string
-			for len(got) < values {
+			for round := 0; len(got) < values && round < 1_000_000; round++ {
 				got = append(got, of(tb.connect().hear(), "mine")...)
 				tb.cut()
+			}
+			if len(got) != values {
+				t.Errorf("tab %d heard %d values of %d", i, len(got), values)
 			}
 			for v, text := range got {
 				if text != fmt.Sprintf("%d of tab %d", v, i) {
@@ -152,7 +155,7 @@ func retryOf(t *testing.T, wire []byte) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// wantSpread divides the span into ten: each has at least half of its share.
+// wantSpread divides the span into ten: each has at least a quarter of its share.
 func wantSpread(t *testing.T, what string, times []time.Duration, from, to time.Duration) {
 	t.Helper()
 	var parts [10]int
@@ -163,7 +166,7 @@ func wantSpread(t *testing.T, what string, times []time.Duration, from, to time.
 		parts[min(9, int(10*(d-from)/(to-from)))]++
 	}
 	for _, n := range parts {
-		if n < len(times)/20 {
+		if n < len(times)/40 {
 			t.Fatalf("%s: a herd: %v of %d in the tenths of %v to %v", what, parts, len(times), from, to)
 		}
 	}

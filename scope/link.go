@@ -25,14 +25,19 @@ func (s *Site) Link(ctx context.Context, p *ClientProcess, path int, refs ...Ref
 	if err := ctx.Err(); err != nil {
 		return Link{}, err
 	}
-	if len(refs) > 0 && refs[0] != nil && refs[0].ref().external != nil {
-		return s.linkExternal(refs)
-	}
-	l := linking{site: s, process: p, names: map[string]bool{}}
 	for _, r := range refs {
 		if r == nil {
 			return Link{}, fmt.Errorf("%w: a Ref is nil", ErrBadRef)
 		}
+		if err := r.ref().fault; err != nil {
+			return Link{}, fmt.Errorf("%w: %w", ErrBadRef, err)
+		}
+	}
+	if len(refs) > 0 && refs[0].ref().external != nil {
+		return s.linkExternal(refs)
+	}
+	l := linking{site: s, process: p, names: map[string]bool{}}
+	for _, r := range refs {
 		if err := l.add(r.ref()); err != nil {
 			return Link{}, err
 		}

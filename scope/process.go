@@ -18,8 +18,6 @@ type ClientProcess struct {
 	session string
 	token   string
 	state   *life
-	ctx     context.Context // of its pulls
-	cancel  context.CancelFunc
 
 	mu         sync.Mutex
 	boxes      []*privateChannel          // in rotation, ended ones too while they have something to say
@@ -33,17 +31,13 @@ type ClientProcess struct {
 	connected  bool           // it ever had one
 	away       time.Time      // since when it is inactive
 	waiters    map[*waiter]struct{}
+	reading    context.Context // of its pulls; made by the first
+	cancel     context.CancelFunc
 	expiry     *wheel.Timer
 }
 
 func newProcess(s *Site, session string) *ClientProcess {
-	p := &ClientProcess{
-		site: s, session: session, token: randomText(16), state: newLife(nil),
-		names: map[string]*privateChannel{}, wanted: map[string]bool{},
-		waiters: map[*waiter]struct{}{}, away: time.Now(),
-	}
-	p.ctx, p.cancel = context.WithCancel(s.ctx)
-	return p
+	return &ClientProcess{site: s, session: session, token: randomText(16), state: newLife(nil), away: time.Now()}
 }
 
 // begin starts the clock by which the process ends.
@@ -103,7 +97,6 @@ func (p *ClientProcess) end(cause error) {
 	if !p.state.end(cause) {
 		return
 	}
-	p.cancel()
 	p.site.mu.Lock()
 	p.site.forget(p)
 	p.site.mu.Unlock()
@@ -114,6 +107,9 @@ func (p *ClientProcess) end(cause error) {
 	p.current = nil
 	if p.expiry != nil {
 		p.expiry.Stop()
+	}
+	if p.cancel != nil {
+		p.cancel()
 	}
 	p.mu.Unlock()
 
@@ -152,12 +148,23 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		p.drop(old) // nobody was ever told of it
 	}
 	p.boxes = append(p.boxes, c)
+	if p.names == nil {
+		p.names = make(map[string]*privateChannel, 1)
+	}
 	p.names[spec.Name] = c
 	if p.wanted[spec.Name] {
 		delete(p.wanted, spec.Name)
 		p.hear(c)
 	}
 	return &Handle{c}, nil
+}
+
+// context returns what the process's reads run under. It needs p.mu.
+func (p *ClientProcess) context() context.Context {
+	if p.reading == nil {
+		p.reading, p.cancel = context.WithCancel(p.site.ctx)
+	}
+	return p.reading
 }
 
 // drop needs p.mu.

@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/ocsigo/comet/internal/mailbox"
@@ -175,5 +176,5 @@ func (r *processReader) leave() {
 // on this event stream.
 func (r *processReader) clashes(name string) bool {
 	names := r.stream.names.Load()
-	return r.slot == 0 && names != nil && (*names)[name]
+	return r.slot == 0 && names != nil && slices.Contains(*names, name)
 }

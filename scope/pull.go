@@ -41,7 +41,7 @@ func (c *privateChannel) read() {
 	if !c.pull.wanted || c.pull.running || p.current == nil || !c.heard || c.state.ended() || p.state.ended() {
 		return
 	}
-	ctx, cancel := context.WithCancel(p.ctx)
+	ctx, cancel := context.WithCancel(p.context())
 	c.pull.wanted, c.pull.running, c.pull.cancel = false, true, cancel
 	p.site.work.Add(1)
 	go c.readOne(ctx)

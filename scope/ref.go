@@ -26,6 +26,7 @@ type ref struct {
 	history  int
 	at       engine.Position
 	external *external
+	fault    error
 }
 
 type external struct {
@@ -57,3 +58,7 @@ func (h *Handle) After(at engine.Position) Ref {
 func External(url, name string, history int, newest bool) Ref {
 	return ref{external: &external{url: url, name: name, history: history, newest: newest}}
 }
+
+// Faulty returns a Ref that Site.Link refuses with err: for whoever makes Refs in
+// an expression and finds that one cannot be made.
+func Faulty(err error) Ref { return ref{fault: err} }

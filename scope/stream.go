@@ -25,8 +25,8 @@ type EventStream struct {
 	query   int  // the length of the address's query
 	counted bool // among those that the Site carries
 	wake    atomic.Pointer[func()]
-	beat    atomic.Bool // a heartbeat is due
-	names   atomic.Pointer[map[string]bool]
+	beat    atomic.Bool              // a heartbeat is due
+	names   atomic.Pointer[[]string] // of the site channels heard; nil for none, or where nobody asks
 
 	mu        sync.Mutex
 	sites     []*siteReader // the address's first, in its order
@@ -268,13 +268,16 @@ func (s *EventStream) Gone(error) {
 	s.site.streamGone(s)
 }
 
-// rename publishes the names of the site channels, for processes that make
-// channels. It needs s.mu.
+// rename publishes the names of the site channels, for a process of the
+// address's own that makes channels. It needs s.mu.
 func (s *EventStream) rename() {
-	names := make(map[string]bool, len(s.sites))
+	if len(s.processes) == 0 {
+		return
+	}
+	names := make([]string, 0, len(s.sites))
 	for _, r := range s.sites {
 		if !r.removed {
-			names[r.name] = true
+			names = append(names, r.name)
 		}
 	}
 	s.names.Store(&names)
