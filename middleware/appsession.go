@@ -179,8 +179,10 @@ func (s *appSessions) find(c *fiber.Ctx, _ bool) (string, error) {
 		if last, ok := s.known.keyOf(id); ok {
 			return last, nil
 		}
+		return "", err
 	}
-	return key, err
+	s.known.seen(key, id)
+	return key, nil
 }
 
 // take decides on the key at once and leaves the writing to leave, when the

@@ -84,6 +84,16 @@ func (t *bindings) move(b *binding, id string) {
 	t.name(b, id)
 }
 
+// seen is told of every record in which a key was found: an id that was
+// regenerated where no Comet stood around is learned from the next request.
+func (t *bindings) seen(key, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.byKey[key]; b != nil {
+		t.name(b, id)
+	}
+}
+
 // hold keeps b for a client process.
 func (t *bindings) hold(b *binding) {
 	t.mu.Lock()
