@@ -522,7 +522,7 @@ func TestAppSessionEverythingAtOnce(t *testing.T) {
 					continue
 				}
 				a := l.do("GET", "/", "") // another tab may log out while the page is made
-				if a.status != 200 && !strings.Contains(a.body, "it ended: client process is gone") {
+				if a.status != 200 && !strings.Contains(a.body, "client process is gone") {
 					t.Errorf("a page: %d %s", a.status, a.body)
 				}
 			}
