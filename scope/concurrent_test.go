@@ -136,7 +136,7 @@ func TestCollection(t *testing.T) {
 	stopped := make(chan error, 1)
 	var query string
 	func() {
-		h := k.channel(scope.Spec{Stop: func(err error) { stopped <- err }})
+		h := k.unheld(scope.Spec{Stop: func(err error) { stopped <- err }})
 		k.put(h, "1")
 		tb := newTab(t, k.site, "s", nil, h.History(1)).connect()
 		tb.want(h.Name(), "1")
@@ -175,7 +175,7 @@ func (tb *tab) streamChannel() string {
 func TestNamedIsHeldByItsFeed(t *testing.T) {
 	k := newKit(t)
 	var feed *scope.Feed
-	func() { feed = k.channel(scope.Spec{Name: "chat"}).Feed() }()
+	func() { feed = k.unheld(scope.Spec{Name: "chat"}).Feed() }()
 	for range 10 {
 		runtime.GC()
 	}

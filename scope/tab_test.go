@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -187,7 +188,16 @@ func newKit(t *testing.T, config ...scope.SiteConfig) kit {
 	return k
 }
 
+// channel makes a site channel, and holds it for as long as the test runs.
 func (k kit) channel(spec scope.Spec) *scope.Handle {
+	k.t.Helper()
+	h := k.unheld(spec)
+	k.t.Cleanup(func() { runtime.KeepAlive(h) })
+	return h
+}
+
+// unheld makes a site channel that is collected once the test lets go of it.
+func (k kit) unheld(spec scope.Spec) *scope.Handle {
 	k.t.Helper()
 	h, err := scope.Register(k.site, spec)
 	if err != nil {
