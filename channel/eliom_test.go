@@ -3,10 +3,10 @@ package channel_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
-	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/ocsigo/comet/channel"
 	"github.com/ocsigo/comet/scope"
@@ -43,27 +43,22 @@ func TestDefaultSize(t *testing.T) {
 // Eliom row 2.1.2: a bounded channel's source is read as fast as it yields, whether or not its tab ever comes, up to the
 // value that makes the channel full; that stops the source (2.1.5).
 func TestSourceIsReadEagerly(t *testing.T) {
-	site := newSite(t)
-	var reads atomic.Int64
-	stopped := make(chan error, 1)
-	ch := must(channel.Create(newProcess(t, site), channel.From(func(ctx context.Context) (int64, error) {
-		if err := ctx.Err(); err != nil {
-			stopped <- context.Cause(ctx)
-			return 0, err
+	synctest.Test(t, func(t *testing.T) {
+		site := newSite(t)
+		reads := 0 // by one reader
+		var source context.Context
+		ch := must(channel.Create(newProcess(t, site), channel.From(func(ctx context.Context) (int, error) {
+			source = ctx
+			reads++
+			return reads, nil
+		}), channel.Config{Size: 5}))
+		synctest.Wait()
+		mustBe(t, "Err", ch.Err(), channel.ErrFull)
+		if reads != 6 {
+			t.Errorf("the source was read %d times, want 6: five that fit, and the one that does not", reads)
 		}
-		return reads.Add(1), nil
-	}), channel.Config{Size: 5}))
-	ended(t, ch.Done())
-	mustBe(t, "Err", ch.Err(), channel.ErrFull)
-	time.Sleep(10 * time.Millisecond) // for a source that is read on
-	if n := reads.Load(); n != 6 {
-		t.Errorf("the source was read %d times, want 6: five that fit, and the one that does not", n)
-	}
-	select {
-	case err := <-stopped:
-		mustBe(t, "the source's context", err, channel.ErrFull)
-	default: // it was not asked again
-	}
+		mustBe(t, "the source's context", context.Cause(source), channel.ErrFull)
+	})
 }
 
 // Eliom row 4a 6ee7114b1 and rule 2, with values of T: a history of n, what comes live, and what comes while the page is
@@ -102,6 +97,7 @@ func TestHistoryJoinsLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	pg.want(t, "chat 8")
+	runtime.KeepAlive(ch)
 }
 
 // Eliom rows 1e and 4b "S.Down stateful": the scope that is asked for is the one that is used. One constructor makes a
