@@ -67,6 +67,7 @@ func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
 		LastEventID: utils.CopyString(last),
 		Reconnect:   last != "",
 		Reader:      scope.Reader{Session: session},
+		Address:     utils.CopyString(c.IP()),
 	}
 	if m.cfg.User != nil {
 		r.Reader.User = utils.CopyString(m.cfg.User(c))

@@ -341,3 +341,44 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestStreamsPerSessionAndAddress: the bounds that fasthttp cannot keep for
+// connections that are not its own any more; refused in a way that an EventSource
+// survives (rules 12 and 13).
+func TestStreamsPerSessionAndAddress(t *testing.T) {
+	k := newKit(t, scope.SiteConfig{MaxSessionStreams: 2, MaxAddressStreams: 3})
+	chat := k.channel(scope.Spec{Name: "chat"})
+	link, err := k.site.Link(context.Background(), nil, 0, chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(session, address string) (*scope.EventStream, bool) {
+		s, err := k.site.OpenStream(context.Background(), scope.Request{
+			Query: link.Query, Reader: scope.Reader{Session: session}, Address: address,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Gone(nil) })
+		tb := &tab{t: t, stream: s}
+		tb.bytes()
+		return s, !tb.ended
+	}
+	first, ok := open("s", "a")
+	if _, second := open("s", "a"); !ok || !second {
+		t.Fatal("two of a session were refused")
+	}
+	if _, ok := open("s", "b"); ok {
+		t.Fatal("a third of the session was carried")
+	}
+	if _, ok := open("t", "a"); !ok {
+		t.Fatal("another session was refused")
+	}
+	if _, ok := open("", "a"); ok {
+		t.Fatal("a fourth of the address was carried")
+	}
+	first.Gone(nil)
+	if _, ok := open("s", "a"); !ok {
+		t.Fatal("the place of one that left was not given")
+	}
+}

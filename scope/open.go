@@ -17,6 +17,7 @@ type Request struct {
 	LastEventID string // the header
 	Reconnect   bool   // the header was there
 	Reader      Reader
+	Address     string // the network address of who asks, for MaxAddressStreams
 }
 
 // OpenStream answers a request for an event stream. ErrOver tells that it is over
@@ -37,7 +38,7 @@ func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) 
 	if at.Over {
 		return nil, ErrOver
 	}
-	es := &EventStream{site: s, reader: r.Reader, native: !address.PullAsk, query: len(r.Query), nameless: badCursor != nil}
+	es := &EventStream{site: s, reader: r.Reader, address: r.Address, native: !address.PullAsk, query: len(r.Query), nameless: badCursor != nil}
 	if !s.enter(es) {
 		return es, nil
 	}
@@ -62,7 +63,7 @@ func (s *Site) misaddressed(r Request, err error) (*EventStream, error) {
 	if errors.Is(err, cursor.ErrVersion) {
 		reason = "version"
 	}
-	es := &EventStream{site: s, nameless: true}
+	es := &EventStream{site: s, reader: r.Reader, address: r.Address, nameless: true}
 	if s.enter(es) {
 		es.said = append(es.said, func(b *sse.Batch) {
 			es.say(b, "end", channelNotice{Reason: reason, Final: true})
@@ -77,11 +78,10 @@ func (s *Site) misaddressed(r Request, err error) (*EventStream, error) {
 func (s *Site) enter(es *EventStream) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down || s.carried >= s.config.MaxStreams {
+	if s.down || !s.carried.enter(&s.config, es.reader.Session, es.address) {
 		es.stopping = true
 		return false
 	}
-	s.carried++
 	es.counted = true
 	s.startSweep()
 	return true

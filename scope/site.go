@@ -43,6 +43,13 @@ type SiteConfig struct {
 	// MaxStreams is how many event streams the Site carries at once. Default:
 	// 100,000.
 	MaxStreams int
+	// MaxSessionStreams is how many event streams one session may have at once.
+	// Default: 100.
+	MaxSessionStreams int
+	// MaxAddressStreams is how many event streams one network address may have at
+	// once. Behind a proxy that Fiber is not told to trust, all readers share the
+	// proxy's address. Default: 0, no bound.
+	MaxAddressStreams int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
 	// MaxAddress is how long an event stream's URL and cursor may become together,
@@ -79,8 +86,12 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	number("MaxSessions", &c.MaxSessions, 100_000)
 	number("MaxChannels", &c.MaxChannels, 100)
 	number("MaxStreams", &c.MaxStreams, 100_000)
+	number("MaxSessionStreams", &c.MaxSessionStreams, 100)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
 	number("MaxAddress", &c.MaxAddress, 2048)
+	if c.MaxAddressStreams < 0 {
+		faults = append(faults, fmt.Errorf("MaxAddressStreams is %d: use at least 1, or 0 for no bound", c.MaxAddressStreams))
+	}
 	return c, errors.Join(faults...)
 }
 
@@ -126,7 +137,7 @@ type Site struct {
 	sessions  map[string]*session
 	processes map[string]*ClientProcess
 	streams   map[*EventStream]struct{}
-	carried   int           // event streams, those being opened included
+	carried   census        // event streams, those being opened included
 	drained   chan struct{} // closed when down and the last stream has gone
 	sweeping  bool
 }
@@ -217,7 +228,7 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.down
 	s.down = true
-	if first && s.carried == 0 {
+	if first && s.carried.all == 0 {
 		close(s.drained)
 	}
 	streams := make([]*EventStream, 0, len(s.streams))

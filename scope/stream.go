@@ -21,6 +21,7 @@ import (
 type EventStream struct {
 	site    *Site
 	reader  Reader
+	address string
 	native  bool // unlimited channels are read without a command
 	query   int  // the length of the address's query
 	counted bool // among those that the Site carries
@@ -288,9 +289,9 @@ func (s *Site) streamGone(es *EventStream) {
 	defer s.mu.Unlock()
 	delete(s.streams, es)
 	if es.counted {
-		s.carried--
+		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.down && s.carried == 0 && es.counted {
+	if s.down && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }
