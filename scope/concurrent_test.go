@@ -71,7 +71,7 @@ func TestPublishWhileOpening(t *testing.T) {
 // and costs nothing, and hears full when it comes back to life.
 func TestStalledReader(t *testing.T) {
 	const readers, values, size = 1000, 300, 50
-	k := newKit(t)
+	k := newKit(t, scope.SiteConfig{MaxSessionStreams: readers})
 	chat := k.channel(scope.Spec{Name: "chat", Size: size, MaxBytes: size << 10})
 	stalled := newTab(t, k.site, "s", nil, chat).connect()
 	stalled.hear()

@@ -123,7 +123,7 @@ func TestProcessesAreIsolated(t *testing.T) {
 // connection, are shut down, or are one too many.
 func TestRetrySpreads(t *testing.T) {
 	const streams = 1000
-	k := newKit(t, scope.SiteConfig{MaxStreams: streams})
+	k := newKit(t, scope.SiteConfig{MaxStreams: streams, MaxSessionStreams: streams})
 	chat := k.channel(scope.Spec{Name: "chat"})
 	var tabs []*tab
 	var first, full, last []time.Duration
