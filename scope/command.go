@@ -261,16 +261,11 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	defer func() { after() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	attached := 0
-	for _, r := range s.processes {
-		if r.removed {
-			continue
-		}
-		if r.process == p {
-			return Reply{State: "attached", K: r.slot}, nil
-		}
-		attached++
+	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return !r.removed && r.process == p }); i >= 0 {
+		return Reply{State: "attached", K: s.processes[i].slot}, nil
 	}
+	s.prune(p.token)
+	attached := len(slices.DeleteFunc(slices.Clone(s.processes), func(r *processReader) bool { return r.removed }))
 	if s.gone || s.over {
 		return Reply{}, refuse("conflict", "the event stream has just ended")
 	}
@@ -280,14 +275,30 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	if err := s.checkRoom(0, 1); err != nil {
 		return Reply{}, err
 	}
-	s.slots++
-	r := &processReader{stream: s, process: p, slot: s.slots, token: p.token, number: number}
+	r := &processReader{stream: s, process: p, slot: s.freeSlot(), token: p.token, number: number}
 	s.processes = append(s.processes, r)
 	after = r.attach(false, false)
 	g := s.site.newGreeting()
 	g.Processes = []greetedProcess{{r.token, r.slot, r.generation}}
 	s.greetLater(g)
 	return Reply{State: "attached", K: r.slot}, nil
+}
+
+// prune forgets the attached processes that have left: those that only the cursor
+// knew, and an older attachment of the one that comes. It needs s.mu.
+func (s *EventStream) prune(token string) {
+	s.processes = slices.DeleteFunc(s.processes, func(r *processReader) bool {
+		return r.slot > 0 && r.removed && (!r.superseded || r.token == token)
+	})
+}
+
+// freeSlot returns the lowest number that no attached process has. It needs s.mu.
+func (s *EventStream) freeSlot() int {
+	slot := 1
+	for slices.ContainsFunc(s.processes, func(r *processReader) bool { return r.slot == slot }) {
+		slot++
+	}
+	return slot
 }
 
 func (s *EventStream) detach(token string) bool {
@@ -308,6 +319,7 @@ func (s *EventStream) detach(token string) bool {
 func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sites = slices.DeleteFunc(s.sites, func(r *siteReader) bool { return r.address < 0 && r.removed })
 	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == ref.Name })
 	switch {
 	case i >= 0 && !s.sites[i].removed:

@@ -373,3 +373,57 @@ func TestSweep(t *testing.T) {
 		}
 	})
 }
+
+// TestAttachAgainAndAgain proves rule 13: tabs that come and go leave nothing on
+// the event stream, and its cursor stays one that it accepts.
+func TestAttachAgainAndAgain(t *testing.T) {
+	k := newKit(t)
+	leader := newTab(t, k.site, "s", k.process("s"), k.channel(scope.Spec{Name: "chat"})).connect()
+	p := k.process("s")
+	a := k.private(p, scope.Spec{Name: "a"})
+	own := newTab(t, k.site, "s", p, a)
+	longest := 0
+	for i := range 100 {
+		r, err := leader.command("attach", p.Token())
+		if err != nil || r.K != 1 {
+			t.Fatal(i, r, err)
+		}
+		k.put(a, fmt.Sprint(i))
+		if got := of(leader.hear(), "a@1"); len(got) == 0 || got[len(got)-1] != fmt.Sprint(i) {
+			t.Fatal(i, got)
+		}
+		if i%2 == 0 { // it takes itself back
+			own.lastID = ""
+			own.connect().hear()
+			leader.wantNotice("superseded", notice{Process: p.Token(), Reason: "newer"})
+			own.cut()
+		} else if _, err := leader.command("detach", p.Token()); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("site-%d", i)
+		k.channel(scope.Spec{Name: name})
+		for _, command := range []string{"register", "close"} {
+			if _, err := leader.command(command, name); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		longest = max(longest, len(leader.lastID))
+	}
+	if longest > 200 {
+		t.Fatalf("the cursor grew to %d bytes: %s", longest, leader.lastID)
+	}
+	leader.cut().connect()
+	if events := leader.hear(); len(of(events, "comet:full")) > 0 {
+		t.Fatal(events)
+	}
+}
+
+// TestEndedUnheardMakesRoom: channels that ended before their tab heard of them do
+// not count against the process for ever.
+func TestEndedUnheardMakesRoom(t *testing.T) {
+	k := newKit(t, scope.SiteConfig{MaxChannels: 3})
+	p := k.process("s")
+	for range 20 {
+		k.private(p, scope.Spec{}).Close()
+	}
+}

@@ -306,6 +306,9 @@ func TestShutdown(t *testing.T) {
 	if _, err := scope.Register(site, scope.Spec{}); !errors.Is(err, scope.ErrShutdown) {
 		t.Fatal(err)
 	}
+	if err := site.Engine().Health(context.Background()); err == nil {
+		t.Fatal("the Site's own engine is open")
+	}
 	if _, err := site.NewProcess("s"); !errors.Is(err, scope.ErrShutdown) {
 		t.Fatal(err)
 	}

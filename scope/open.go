@@ -207,7 +207,6 @@ func (o *opening) processes(own cursor.Process) {
 			stream: o.s, slot: place.Slot, token: place.Token, generation: place.Generation,
 			number: place.Number, removed: place.Removed, reads: place.Slot == 0 && o.s.native,
 		}
-		o.s.slots = max(o.s.slots, r.slot)
 		o.s.processes = append(o.s.processes, r)
 		if r.removed {
 			continue

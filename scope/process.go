@@ -139,7 +139,7 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	switch {
 	case old != nil && !old.state.ended():
 		return nil, fmt.Errorf("%w: %s, in this client process", ErrNameTaken, spec.Name)
-	case len(p.names) >= p.site.config.MaxChannels && old == nil:
+	case old == nil && len(p.names) >= p.site.config.MaxChannels && !p.dropUnheard():
 		return nil, fmt.Errorf("%w: the client process has %d channels (SiteConfig.MaxChannels)", ErrTooMany, len(p.names))
 	case p.current != nil && p.current.clashes(spec.Name):
 		return nil, fmt.Errorf("%w: %s, by a site channel on the tab's event stream", ErrNameTaken, spec.Name)
@@ -157,6 +157,19 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		p.hear(c)
 	}
 	return &Handle{c}, nil
+}
+
+// dropUnheard forgets the oldest channel that ended before anybody heard it, to
+// make room. It needs p.mu.
+func (p *ClientProcess) dropUnheard() bool {
+	for _, c := range p.boxes {
+		if !c.heard && c.state.ended() {
+			delete(p.names, c.spec.Name)
+			p.drop(c)
+			return true
+		}
+	}
+	return false
 }
 
 // context returns what the process's reads run under. It needs p.mu.

@@ -86,14 +86,14 @@ func callPull(ctx context.Context, spec Spec) (data []byte, err error) {
 }
 
 // attached reads for the channels whose value a native attach asks for: unless
-// one waits, or the last one sent is beyond the cursor and comes again. It needs
-// p.mu.
+// one waits or is being read, or the last one sent is beyond the cursor and comes
+// again. It needs p.mu.
 func (p *ClientProcess) attached(k uint64, reads bool) {
 	for _, c := range p.boxes {
 		if c.spec.Kind != Pull || !c.heard {
 			continue
 		}
-		if reads && c.box.Unsent() == 0 && c.box.Newest() <= k {
+		if reads && !c.pull.running && c.box.Unsent() == 0 && c.box.Newest() <= k {
 			c.pull.wanted = true
 		}
 		c.read()

@@ -120,14 +120,15 @@ type Hooks struct {
 // A Site is one application's registry: its site channels by name, its sessions
 // with their client processes, and its event streams. Safe for concurrent use.
 type Site struct {
-	config SiteConfig
-	caps   engine.Caps
-	owned  bool // the engine is the Site's
-	wheel  *wheel.Wheel
-	probe  time.Duration
-	ctx    context.Context // of all that runs for the Site
-	cancel context.CancelFunc
-	work   sync.WaitGroup // of goroutines that call the app or the session store
+	config  SiteConfig
+	caps    engine.Caps
+	owned   bool // the engine is the Site's
+	wheel   *wheel.Wheel
+	probe   time.Duration
+	ctx     context.Context // of all that runs for the Site
+	cancel  context.CancelFunc
+	work    sync.WaitGroup // of goroutines that call the app or the session store
+	closing sync.Once
 
 	mu        sync.Mutex
 	hooks     Hooks
@@ -245,14 +246,21 @@ func (s *Site) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("comet: event streams still open: %w", ctx.Err())
 	}
 	s.endAll()
-	if !first {
-		return s.waitWork(ctx)
-	}
 	s.cancel()
-	err := s.waitWork(ctx)
+	if err := s.waitWork(ctx); err != nil {
+		return err
+	}
+	var err error
+	s.closing.Do(func() { err = s.close(ctx) })
+	return err
+}
+
+// close lets go of what the Site made for itself.
+func (s *Site) close(ctx context.Context) error {
 	s.wheel.Close()
+	var err error
 	if s.owned {
-		err = errors.Join(err, s.config.Engine.Close(ctx))
+		err = s.config.Engine.Close(ctx)
 	}
 	if closed := s.getHooks().Closed; closed != nil {
 		closed()

@@ -35,7 +35,6 @@ type EventStream struct {
 	said      []func(*sse.Batch) // what commands have to say
 	id        cursor.Appender
 	turn      int
-	slots     int // numbers given to attached processes
 	greeted   bool
 	nameless  bool // hello has no id: the cursor presented was none
 	stopping  bool // the site shuts down
