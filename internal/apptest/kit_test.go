@@ -277,6 +277,21 @@ func (es *source) expect(name, data string) sse.Event {
 	}
 }
 
+// text returns what the next event of the name says, "" if none comes. Unlike
+// expect it is for any goroutine.
+func (es *source) text(name string) string {
+	for late := time.After(patience); ; {
+		select {
+		case e := <-es.events:
+			if e.Name == name || e.Name == "" {
+				return string(e.Data)
+			}
+		case <-late:
+			return ""
+		}
+	}
+}
+
 func (es *source) ended() {
 	es.t.Helper()
 	if e, ok := es.next(); ok {

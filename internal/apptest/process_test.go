@@ -188,19 +188,11 @@ func TestTabsHearTheirOwn(t *testing.T) {
 				}
 			})
 			work.Go(func() {
-				for v := 0; v < values; {
-					e, ok := <-es.events
-					switch {
-					case !ok:
-						t.Error("an event stream ended")
-						return
-					case e.Name != "mine":
-						continue
-					case string(e.Data) != fmt.Sprint(token, " ", v):
-						t.Errorf("the tab %s heard %s as its value %d", token, e.Data, v)
+				for v := range values {
+					if got, want := es.text("mine"), fmt.Sprint(token, " ", v); got != want {
+						t.Errorf("the tab %s heard %q, want %q", token, got, want)
 						return
 					}
-					v++
 				}
 			})
 		}
