@@ -110,6 +110,7 @@ func ClientProcess(c *fiber.Ctx, site ...*scope.Site) (*scope.ClientProcess, err
 	}
 	if !r.asked {
 		r.process, r.err = r.whichProcess(c)
+		r.err = withStatus(r.err)
 		r.asked = true
 	}
 	return r.process, r.err

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// A waiter waits for one unbroken inactive span.
+// A waiter waits for one unbroken inactive span, or for activity.
 type waiter struct {
 	process *ClientProcess
+	arrival bool // waits for an event stream to come
 	span    time.Duration
 	done    func(error) // called once
 	timer   *time.Timer // nil while the process is active
@@ -23,9 +24,27 @@ type waiter struct {
 //
 // The end of a connection is heard at once where the kernel tells it; a peer
 // that vanished without a word is noticed within two heartbeats.
+//
+// A process that is away is reported at once, again and again: to follow its
+// coming and going, wait for WaitActive between two calls.
 func (p *ClientProcess) WaitTimeout(ctx context.Context, d time.Duration) error {
+	return wait(ctx, func(f func(error)) func() bool { return p.AfterInactive(d, f) })
+}
+
+// WaitActive returns nil as soon as an event stream carries the process, at once
+// if one does. If the process ends first, the error is ErrProcessGone; if ctx
+// does, its error.
+func (p *ClientProcess) WaitActive(ctx context.Context) error { return wait(ctx, p.AfterActive) }
+
+// Active reports whether an event stream carries the process.
+func (p *ClientProcess) Active() bool {
+	_, away := p.awaySince()
+	return !away
+}
+
+func wait(ctx context.Context, after func(func(error)) func() bool) error {
 	result := make(chan error, 1)
-	stop := p.AfterInactive(d, func(err error) { result <- err })
+	stop := after(func(err error) { result <- err })
 	select {
 	case err := <-result:
 		return err
@@ -39,12 +58,26 @@ func (p *ClientProcess) WaitTimeout(ctx context.Context, d time.Duration) error 
 // return: with nil, or with an error that is ErrProcessGone. Until then it costs
 // no goroutine. stop prevents the call and reports whether it did.
 func (p *ClientProcess) AfterInactive(d time.Duration, f func(error)) (stop func() bool) {
-	w := &waiter{process: p, span: d, done: f}
+	return p.after(&waiter{process: p, span: d, done: f})
+}
+
+// AfterActive calls f once, on a goroutine of its own, when WaitActive would
+// return. Until then it costs no goroutine. stop prevents the call and reports
+// whether it did.
+func (p *ClientProcess) AfterActive(f func(error)) (stop func() bool) {
+	return p.after(&waiter{process: p, arrival: true, done: f})
+}
+
+func (p *ClientProcess) after(w *waiter) (stop func() bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state.ended() {
-		go f(ErrProcessGone)
-		return func() bool { return false }
+	switch never := func() bool { return false }; {
+	case p.state.ended():
+		go w.done(gone(p.state.err()))
+		return never
+	case w.arrival && p.current != nil:
+		go w.done(nil)
+		return never
 	}
 	if p.waiters == nil {
 		p.waiters = make(map[*waiter]struct{}, 1)
@@ -59,6 +92,9 @@ func (p *ClientProcess) AfterInactive(d time.Duration, f func(error)) (stop func
 // arm starts the clock, which has run since the given time. It needs the
 // process's lock.
 func (w *waiter) arm(since time.Time) {
+	if w.arrival {
+		return
+	}
 	left := max(0, time.Until(since.Add(w.span)))
 	if w.timer == nil {
 		w.timer = time.AfterFunc(left, w.due)
@@ -114,7 +150,11 @@ func (p *ClientProcess) arrived() {
 	p.connected = true
 	p.expiry.Stop()
 	for w := range p.waiters {
-		if w.timer != nil {
+		switch {
+		case w.arrival:
+			delete(p.waiters, w)
+			go w.done(nil)
+		case w.timer != nil:
 			w.timer.Stop()
 		}
 	}

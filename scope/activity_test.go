@@ -3,6 +3,7 @@ package scope_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,4 +259,62 @@ func TestHeartbeat(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestComingAndGoing: presence, followed without a goroutine and without a loop
+// that spins.
+func TestComingAndGoing(t *testing.T) {
+	inBubble(t, scope.SiteConfig{}, func(t *testing.T, k kit) {
+		p := k.process("s")
+		var seen []string
+		var here, away func(error)
+		here = func(err error) {
+			if err != nil {
+				seen = append(seen, "ended")
+				return
+			}
+			seen = append(seen, "here")
+			p.AfterInactive(time.Second, away)
+		}
+		away = func(err error) {
+			if err != nil {
+				seen = append(seen, "ended")
+				return
+			}
+			seen = append(seen, "away")
+			p.AfterActive(here)
+		}
+		p.AfterActive(here)
+		tb := newTab(t, k.site, "s", p)
+		for range 2 {
+			tb.connect()
+			time.Sleep(time.Minute)
+			if !p.Active() {
+				t.Error("not active")
+			}
+			tb.cut()
+			time.Sleep(500 * time.Millisecond)
+			tb.connect() // too soon to be away
+			time.Sleep(time.Minute)
+			tb.cut()
+			time.Sleep(2 * time.Second)
+		}
+		if err := p.WaitActive(cancelledAfter(t, time.Second)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		p.Close()
+		synctest.Wait()
+		if got := fmt.Sprint(seen); got != "[here away here away ended]" {
+			t.Error(got)
+		}
+		if err := p.WaitActive(context.Background()); !errors.Is(err, scope.ErrProcessGone) {
+			t.Error(err)
+		}
+	})
+}
+
+func cancelledAfter(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
 }

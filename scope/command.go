@@ -165,7 +165,7 @@ func (c *command) detach(value string) (Reply, error) {
 func (c *command) register(value string) (Reply, error) {
 	ref, err := cursor.ParseChannel(value)
 	if err != nil {
-		return Reply{}, refuse("bad", "register: %v", err)
+		return Reply{}, refuse("bad", "register: %v; use NAME, NAME@POSITION, NAME@-COUNT or NAME@newest", err)
 	}
 	if reply, done := c.registerPrivate(ref.Name); done {
 		return reply, nil
@@ -243,6 +243,8 @@ func (c *command) pull(name, number string) (Reply, error) {
 	defer p.mu.Unlock()
 	channel := p.names[name]
 	switch {
+	case channel == nil && c.site.find(name) != nil:
+		return Reply{}, refuse("bad", "channel %s is a site channel; only unlimited channels take pull", name)
 	case channel == nil || !channel.heard:
 		return Reply{}, refuse("gone", "no channel %.140q is heard of this client process", name)
 	case channel.spec.Kind != Pull:

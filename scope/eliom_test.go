@@ -99,8 +99,8 @@ func TestWakesOnAny(t *testing.T) {
 func TestUnregisteredIsSilent(t *testing.T) {
 	k := newKit(t)
 	p := k.process("s")
-	unheard, elsewhere := k.private(p, scope.Spec{Name: "unheard"}), k.channel(scope.Spec{Name: "elsewhere"})
 	tb := newTab(t, k.site, "s", p).connect()
+	unheard, elsewhere := k.private(p, scope.Spec{Name: "unheard"}), k.channel(scope.Spec{Name: "elsewhere"})
 	tb.hear()
 	tb.woken()
 	k.put(unheard, numbers(1, 500)...)

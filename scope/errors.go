@@ -14,7 +14,8 @@ var (
 	// ErrNameTaken: a living channel has the name, here or (as another kind of
 	// channel) on the shared engine.
 	ErrNameTaken = errors.New("channel name is taken")
-	// ErrBadName: the name is not of the grammar of rule 15.
+	// ErrBadName: a name is 1 to 128 of A-Z a-z 0-9 _ . : / -, the first a letter,
+	// a digit or _; and not open, error, message or comet:….
 	ErrBadName = errors.New("bad channel name")
 	// ErrBadSpec: the Spec contradicts itself or the owner.
 	ErrBadSpec = errors.New("bad channel spec")

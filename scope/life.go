@@ -75,3 +75,11 @@ func endReason(cause error) (event, reason string) {
 	}
 	return "end", "error"
 }
+
+// logFailure tells the logger of a source that failed: the app may hold nothing
+// of the channel, and its readers are told only that it ended.
+func (s *Site) logFailure(name string, cause error) {
+	if event, reason := endReason(cause); event == "end" && reason == "error" {
+		s.getHooks().Logger.Error("comet: a channel's source failed", "channel", name, "error", cause)
+	}
+}

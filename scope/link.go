@@ -14,7 +14,8 @@ import (
 type Link struct{ Base, Query string }
 
 // Link samples every ref once and returns the address of an event stream that
-// hears them, and with p the channels of that process. path is how long the URL
+// hears them, and with p every channel that the process has by now, named by a ref
+// or not. path is how long the URL
 // is before the query.
 //
 // The errors are ErrBadRef (of another site, process or instance, named twice,
@@ -51,8 +52,8 @@ func (s *Site) Link(ctx context.Context, p *ClientProcess, path int, refs ...Ref
 	if err := s.checkLength(path+1+len(query), len(l.address.Channels), 0, p != nil); err != nil {
 		return Link{}, err
 	}
-	for _, c := range l.private {
-		c.register()
+	if p != nil {
+		p.hearAll()
 	}
 	return Link{Query: query}, nil
 }
@@ -61,7 +62,6 @@ type linking struct {
 	site    *Site
 	process *ClientProcess
 	address cursor.Address
-	private []*privateChannel
 	names   map[string]bool
 }
 
@@ -92,7 +92,6 @@ func (l *linking) addPrivate(c *privateChannel, r ref) error {
 	case r.begins != fromNow:
 		return fmt.Errorf("%w: %s is private to its tab: it has no history, and is heard from its beginning", ErrBadRef, c.spec.Name)
 	}
-	l.private = append(l.private, c)
 	return nil
 }
 
@@ -129,7 +128,7 @@ func (l *linking) own(p *ClientProcess) error {
 		return fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
 	}
 	for _, c := range l.address.Channels {
-		if q := p.names[c.Name]; q != nil && q.heard {
+		if p.names[c.Name] != nil {
 			return fmt.Errorf("%w: %s, of a site channel and of one of the client process", ErrNameTaken, c.Name)
 		}
 	}
@@ -137,12 +136,15 @@ func (l *linking) own(p *ClientProcess) error {
 	return nil
 }
 
-// register has the channel heard.
-func (c *privateChannel) register() {
-	c.process.mu.Lock()
-	defer c.process.mu.Unlock()
-	if !c.heard && !c.process.state.ended() {
-		c.process.hear(c)
+// hearAll has every channel heard that the process has by now: they are private
+// to the page that is being made, so who else should hear them.
+func (p *ClientProcess) hearAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.boxes {
+		if !c.heard {
+			p.hear(c)
+		}
 	}
 }
 
@@ -206,9 +208,9 @@ func (e *external) check(seen map[string]bool) error {
 	}
 	seen[e.name] = true
 	u, err := url.Parse(e.url)
-	if err != nil || u.Fragment != "" || u.RawQuery != "" || u.User != nil ||
+	if err != nil || u.Path == "" || u.Fragment != "" || u.RawQuery != "" || u.User != nil ||
 		!(u.Scheme == "http" || u.Scheme == "https" || u.Scheme == "" && strings.HasPrefix(e.url, "/")) {
-		return fmt.Errorf("%w: external channel %s at %.100q: use the http or https URL of the other instance's endpoint, without query and fragment",
+		return fmt.Errorf("%w: external channel %s at %.100q: use the URL of the other instance's endpoint, https://host/comet or a path on this host, without query and fragment",
 			ErrBadRef, e.name, e.url)
 	}
 	if e.history < 0 || e.newest && e.history > 1 {

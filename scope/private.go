@@ -64,6 +64,7 @@ func (c *privateChannel) end(cause error) {
 	}
 	event, reason := endReason(cause)
 	p := c.process
+	p.site.logFailure(c.spec.Name, cause)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.box.Finish(finalKinds[event], reason)

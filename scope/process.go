@@ -2,6 +2,7 @@ package scope
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -117,11 +118,19 @@ func (p *ClientProcess) end(cause error) {
 		c.state.end(cause)
 	}
 	for w := range waiters {
-		w.finish(fmt.Errorf("%w: %w", ErrProcessGone, cause))
+		w.finish(gone(cause))
 	}
 	if current != nil {
 		current.stream.Wake()
 	}
+}
+
+// gone is what waiters are told of the process's end.
+func gone(cause error) error {
+	if errors.Is(cause, ErrProcessGone) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrProcessGone, cause)
 }
 
 // register makes a private channel.

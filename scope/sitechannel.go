@@ -178,7 +178,9 @@ func (c *siteChannel) end(cause error) {
 	if closing {
 		c.closed.Store(true)
 	}
-	c.state.end(cause)
+	if c.state.end(cause) {
+		c.site.logFailure(c.spec.Name, cause)
+	}
 	if closing {
 		c.slot.free()
 	}
