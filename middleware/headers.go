@@ -41,5 +41,5 @@ func comeAgain(c *fiber.Ctx, retry time.Duration) error {
 // the connection is taken over and the body left behind. So a copy is no empty
 // answer, but one that makes an EventSource come back and tells a person why.
 const storedCopy = "retry: 2000\n" +
-	": the event stream itself is written elsewhere; whoever is sent this got a stored copy,\n" +
-	": see package comet/middleware on the middleware cache\n\n"
+	": the event stream itself is not this body. Whoever is sent this got a stored copy:\n" +
+	": register comet.New before the middleware that stores it\n\n"

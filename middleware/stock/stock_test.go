@@ -186,7 +186,7 @@ func TestIdempotencyKeyOnAStream(t *testing.T) {
 	key := []string{"X-Idempotency-Key", "00000000-0000-0000-0000-000000000000"}
 	s.hears(address, key...)
 	resp, body := s.get(address, key...)
-	if resp.StatusCode != 200 || !strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before it") {
+	if resp.StatusCode != 200 || !strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before the middleware that stores it") {
 		t.Errorf("the copy is %d %q", resp.StatusCode, body)
 	}
 }
@@ -217,7 +217,7 @@ func TestCacheBeforeComet(t *testing.T) {
 		t.Fatalf("X-Cache %q: cache no longer stores the stream, and the warning is not needed", resp.Header.Get("X-Cache"))
 	}
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" ||
-		!strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before it") {
+		!strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before the middleware that stores it") {
 		t.Errorf("the copy is %d %v %q", resp.StatusCode, resp.Header, body)
 	}
 	s.hears(address) // and EventSource the stream
