@@ -1,0 +1,171 @@
+package scope
+
+import (
+	"slices"
+
+	"github.com/ocsigo/comet/internal/cursor"
+	"github.com/ocsigo/comet/sse"
+)
+
+// What commands do to an event stream. Each has it say what was added or removed,
+// with the cursor that says the same (rule 4).
+
+// attach carries the process from now on.
+func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
+	after := func() {}
+	defer func() { after() }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return !r.removed && r.process == p }); i >= 0 {
+		return Reply{State: "attached", K: s.processes[i].slot}, nil
+	}
+	s.prune(p.token)
+	attached := len(slices.DeleteFunc(slices.Clone(s.processes), func(r *processReader) bool { return r.removed }))
+	if s.gone || s.over {
+		return Reply{}, refuse("conflict", "the event stream has just ended")
+	}
+	if attached >= AttachMax {
+		return Reply{}, refuse("refused", "the event stream carries %d client processes, which is the most", attached)
+	}
+	if err := s.checkRoom(0, 1); err != nil {
+		return Reply{}, err
+	}
+	r := &processReader{stream: s, process: p, slot: s.freeSlot(), token: p.token, number: number}
+	s.processes = append(s.processes, r)
+	after = r.attach(false, false)
+	g := s.site.newGreeting()
+	g.Processes = []greetedProcess{{r.token, r.slot, r.generation}}
+	s.greetLater(g)
+	return Reply{State: "attached", K: r.slot}, nil
+}
+
+// prune forgets the attached processes that have left: those that only the cursor
+// knew, and an older attachment of the one that comes. It needs s.mu.
+func (s *EventStream) prune(token string) {
+	s.processes = slices.DeleteFunc(s.processes, func(r *processReader) bool {
+		return r.slot > 0 && r.removed && (!r.superseded || r.token == token)
+	})
+}
+
+// freeSlot returns the lowest number that no attached process has. It needs s.mu.
+func (s *EventStream) freeSlot() int {
+	slot := 1
+	for slices.ContainsFunc(s.processes, func(r *processReader) bool { return r.slot == slot }) {
+		slot++
+	}
+	return slot
+}
+
+func (s *EventStream) detach(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.processes, func(r *processReader) bool { return !r.removed && r.token == token })
+	if i < 0 || s.gone {
+		return false
+	}
+	s.processes[i].leave()
+	g := s.site.newGreeting()
+	g.Removed = []string{token}
+	s.greetLater(g)
+	return true
+}
+
+// register hears a site channel besides; nil stands for one that there is not.
+func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sites = slices.DeleteFunc(s.sites, func(r *siteReader) bool { return r.address < 0 && r.removed })
+	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == ref.Name })
+	switch {
+	case i >= 0 && !s.sites[i].removed:
+		return Reply{State: "heard"}, nil
+	case s.gone || s.over:
+		return Reply{}, refuse("conflict", "the event stream has just ended")
+	case len(s.sites) >= s.site.config.MaxChannels && i < 0:
+		return Reply{}, refuse("refused", "the event stream hears %d site channels, which is the most", len(s.sites))
+	}
+	if channel == nil {
+		s.said = append(s.said, func(b *sse.Batch) {
+			s.say(b, "closed", channelNotice{Channel: ref.Name, Reason: "unavailable", Final: true})
+		})
+		s.Wake()
+		return Reply{State: "closed"}, nil
+	}
+	r := &siteReader{stream: s, name: ref.Name, address: -1}
+	if i >= 0 {
+		r.address, r.from = s.sites[i].address, s.sites[i].from
+	} else if err := s.checkRoom(len(ref.Name)+epochItem, 0); err != nil {
+		return Reply{}, err
+	}
+	r.channel, r.moved = channel, true
+	r.at = r.begin(ref)
+	channel.add(r)
+	r.enter(nil)
+	if i >= 0 {
+		s.sites[i] = r
+	} else {
+		s.sites = append(s.sites, r)
+	}
+	s.rename()
+	g := s.site.newGreeting()
+	g.Channels = []greetedChannel{r.greeting()}
+	s.greetLater(g)
+	return Reply{State: "heard"}, nil
+}
+
+// close stops hearing a site channel.
+func (s *EventStream) close(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == name && !r.removed })
+	if i < 0 || s.gone {
+		return false
+	}
+	s.sites[i].leave()
+	s.rename()
+	s.said = append(s.said, func(b *sse.Batch) {
+		s.say(b, "closed", channelNotice{Channel: name, Reason: "closed", Final: true})
+	})
+	s.Wake()
+	return true
+}
+
+// greetChannel tells of a private channel that is heard now.
+func (s *EventStream) greetChannel(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.site.newGreeting()
+	g.Channels = []greetedChannel{{Channel: name}}
+	s.greetLater(g)
+}
+
+// greetLater says hello with the cursor of that moment. It needs s.mu.
+func (s *EventStream) greetLater(g greeting) {
+	s.said = append(s.said, func(b *sse.Batch) { s.say(b, "hello", g) })
+	s.Wake()
+}
+
+// checkRoom refuses what would make the cursor outgrow the header (rule 4). It
+// needs s.mu.
+func (s *EventStream) checkRoom(more, processes int) error {
+	named, own := more, false
+	channels := 0
+	for _, r := range s.sites {
+		channels++
+		if r.address < 0 {
+			named += len(r.name) + epochItem
+		}
+	}
+	for _, p := range s.processes {
+		switch {
+		case p.slot == 0:
+			own = true
+		case !p.removed || p.superseded:
+			processes++
+		}
+	}
+	if err := s.site.checkLength(s.query+named, channels, processes, own); err != nil {
+		return refuse("refused", "%v", err)
+	}
+	return nil
+}
