@@ -56,7 +56,7 @@ func newRoom() (*room, error) {
 
 func (r *room) app() *fiber.App {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	app.Use(r.tabs.watch) // before Comet, so that it sees the requests for event streams
+	app.Use(r.tabs.watch) // for the button that cuts
 	app.Use(comet.New(comet.Config{Site: r.site}))
 	app.Get("/", r.page)
 	app.Post("/messages", r.say)
@@ -84,7 +84,7 @@ func (r *room) page(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	r.tabs.open(process, url)
+	r.tabs.open(process)
 	return render(c, map[string]any{
 		"Stream": url, "Token": process.Token(), "Me": person(process.Session()), "Said": said, "Blank": Message{}, "Longest": longest, "Kept": kept,
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -28,23 +29,32 @@ func (p pluggable) Accept() (net.Conn, error) {
 	return socket{conn}, nil
 }
 
-// plug remembers what the tab's event stream runs over.
-func (t *tabs) plug(tab *tab, conn net.Conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	tab.conn = conn
+// A plug is what can be pulled: the connection that a tab's event stream runs over.
+type plug struct {
+	conn net.Conn  // nil: the tab has none
+	out  time.Time // until when the tab stays cut
 }
 
-// unplug gives the connection to close, nil when the tab has none.
-func (t *tabs) unplug(token string, until time.Time) net.Conn {
+// watch stands before Comet, where the requests for event streams pass by. It remembers what they run over, and turns a
+// tab away for as long as it is cut.
+func (t *tabs) watch(c *fiber.Ctx) error {
+	token, _, _ := strings.Cut(c.Query("p"), ".") // the address names its tab
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, tab := range t.all {
-		if tab.process.Token() == token && tab.conn != nil {
-			conn := tab.conn
-			tab.conn, tab.unplugged = nil, until
-			return conn
-		}
+	tab := t.all[token]
+	t.mu.Unlock()
+	if tab == nil || c.Method() != fiber.MethodGet {
+		return c.Next()
+	}
+	if left := t.stillCut(tab); left > 0 {
+		return comeBackIn(c, left)
+	}
+	if err := c.Next(); err != nil {
+		return err
+	}
+	if c.Response().StatusCode() == fiber.StatusOK {
+		t.mu.Lock()
+		tab.plug.conn = c.Context().Conn()
+		t.mu.Unlock()
 	}
 	return nil
 }
@@ -52,7 +62,20 @@ func (t *tabs) unplug(token string, until time.Time) net.Conn {
 func (t *tabs) stillCut(tab *tab) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return time.Until(tab.unplugged)
+	return time.Until(tab.plug.out)
+}
+
+// unplug gives the connection to close, nil when the tab has none.
+func (t *tabs) unplug(token string, until time.Time) net.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tab := t.all[token]
+	if tab == nil || tab.plug.conn == nil {
+		return nil
+	}
+	conn := tab.plug.conn
+	tab.plug = plug{out: until}
+	return conn
 }
 
 // cut is the button on the page: the server hangs up on the tab that asks, without a word, as a lost network does.

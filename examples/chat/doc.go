@@ -5,7 +5,7 @@
 // What to look at, a file each:
 //
 //   - chat.go: the room. A site channel with a history, a sender in front of it, three handlers.
-//   - tabs.go: who is here, from the inactivity of each tab's client process, as a newest channel.
+//   - tabs.go: who is here, from the coming and going of each tab's client process, as a newest channel.
 //   - cut.go: a server that hangs up on one tab, so that you can watch it catch up.
 //   - index.html: the page. A plain EventSource, no library, no build step.
 //

@@ -21,8 +21,9 @@ func main() {
 	}
 }
 
-// run serves the room until a signal asks it to end. Comet goes first: Fiber's shutdown waits for open connections, and
-// an event stream is one that never closes by itself.
+// run serves the room until a signal asks it to end. Comet goes first: its event streams are connections that Fiber has
+// handed over and knows nothing of. Shutdown tells each tab when to come back; cut by the end of the program instead, all
+// of them would come back at once.
 func run(addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

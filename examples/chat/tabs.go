@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"log"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofiber/fiber/v2"
 
 	"github.com/ocsigo/comet/channel"
 	"github.com/ocsigo/comet/scope"
@@ -33,20 +30,14 @@ type tabs struct {
 	changes  *channel.Sender[Presence]
 
 	mu  sync.Mutex
-	all map[string]*tab // by the URL of their event streams
+	all map[string]*tab // by the token of their processes
 }
 
-// A tab is one page. What follows url is guarded by tabs.mu.
+// A tab is one page. What follows process is guarded by tabs.mu.
 type tab struct {
 	process *scope.ClientProcess
-	url     string
-
-	here   bool
-	visit  int         // counts the arrivals, so that a departure from an earlier one is known
-	disarm func() bool // stops the watch on the present visit
-
-	conn      net.Conn  // what the event stream runs over
-	unplugged time.Time // until when the tab stays cut
+	here    bool
+	plug    plug // for the button that cuts
 }
 
 func newTabs(site *scope.Site) (*tabs, error) {
@@ -59,44 +50,35 @@ func newTabs(site *scope.Site) (*tabs, error) {
 }
 
 // open adds a page that was just made. It is here from now on, and leaves again if it never connects.
-func (t *tabs) open(process *scope.ClientProcess, url string) {
-	opened := &tab{process: process, url: url}
+func (t *tabs) open(process *scope.ClientProcess) {
+	opened := &tab{process: process}
 	t.mu.Lock()
-	t.all[url] = opened
+	t.all[process.Token()] = opened
+	t.set(opened, true)
 	t.mu.Unlock()
-	t.arrive(opened)
-	go func() {
-		<-process.Done()
-		t.forget(opened)
-	}()
+	go t.follow(opened)
 }
 
-// arrive counts the tab as here until its process has been inactive for the time away.
-func (t *tabs) arrive(tab *tab) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if tab.disarm != nil {
-		tab.disarm()
+// follow has the tab leave and come back with its event stream, until its process ends.
+func (t *tabs) follow(tab *tab) {
+	ctx, process := context.Background(), tab.process
+	for process.WaitTimeout(ctx, away) == nil {
+		t.move(tab, false)
+		if process.WaitActive(ctx) != nil {
+			break
+		}
+		t.move(tab, true)
 	}
-	tab.visit++
-	visit := tab.visit
-	tab.disarm = tab.process.AfterInactive(away, func(error) { t.leave(tab, visit) })
-	t.set(tab, true)
+	t.move(tab, false)
+	t.mu.Lock()
+	delete(t.all, process.Token())
+	t.mu.Unlock()
 }
 
-func (t *tabs) leave(tab *tab, visit int) {
+func (t *tabs) move(tab *tab, here bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if tab.visit == visit {
-		t.set(tab, false)
-	}
-}
-
-func (t *tabs) forget(tab *tab) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.all, tab.url)
-	t.set(tab, false)
+	t.set(tab, here)
 }
 
 // set tells everybody when it changes who is here. The caller holds the lock until the news is sent, so that the newest
@@ -113,7 +95,7 @@ func (t *tabs) set(tab *tab, here bool) {
 }
 
 func (t *tabs) count() Presence {
-	var now Presence
+	now := Presence{People: []Person{}} // in JSON an empty list, not null
 	for _, tab := range t.all {
 		if tab.here {
 			now.Tabs++
@@ -125,27 +107,4 @@ func (t *tabs) count() Presence {
 	})
 	now.People = slices.Compact(now.People)
 	return now
-}
-
-// watch stands before Comet and sees the tabs come back for their event streams. The URL of a tab's stream is a secret
-// between the tab and the server; a page that makes its EventSource anew appends where it was to it.
-func (t *tabs) watch(c *fiber.Ctx) error {
-	url, _, _ := strings.Cut(c.OriginalURL(), "&after=")
-	t.mu.Lock()
-	tab := t.all[url]
-	t.mu.Unlock()
-	if tab == nil || c.Method() != fiber.MethodGet {
-		return c.Next()
-	}
-	if left := t.stillCut(tab); left > 0 {
-		return comeBackIn(c, left)
-	}
-	if err := c.Next(); err != nil {
-		return err
-	}
-	if c.Response().StatusCode() == fiber.StatusOK {
-		t.plug(tab, c.Context().Conn())
-		t.arrive(tab)
-	}
-	return nil
 }
