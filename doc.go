@@ -6,8 +6,8 @@
 // their own documentation.
 //
 //   - channel: what is said. Channels of values of a type T, and their sources.
-//   - scope: who may hear, how long, from where. Sites, client processes, and
-//     the lifetimes of both.
+//   - scope: who may hear, how long, from where. Sites, client processes (one
+//     tab's page each), and the lifetimes of both.
 //   - middleware: where HTTP happens. Config, cookies and sessions, the
 //     endpoint, and what to mind about other middlewares.
 //   - engine: where a site channel's log is kept.
@@ -28,6 +28,12 @@
 //		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
 //	})
 //
+// A handler whose page has channels of its own calls [ClientProcess] first, makes
+// them, and then calls [Open]. [Site] panics where no comet.New stands before the
+// route; the others return ErrNotInstalled. ErrNoProcess, ErrTooMany and
+// ErrShutdown of ClientProcess may simply be returned by the handler: they carry
+// the status 400, 503 and 503 to Fiber's ErrorHandler.
+//
 // # What is guaranteed
 //
 // To a reader that reconnects as an EventSource does, for every channel it
@@ -35,9 +41,10 @@
 //
 //  1. Values come in the order of their positions, each at most once.
 //  2. Nothing is missing between the moment Open sampled the channel and the
-//     end of the reading, or an event of the channel names the hole: full tells
-//     that older values are no longer kept and where it goes on, end that the
-//     source ended, closed that the channel is no more.
+//     end of the reading, or an event names the hole: full tells that older
+//     values are no longer kept and where it goes on, end that the source ended,
+//     closed that the channel is no more, gone that the client process and all
+//     its channels are.
 //  3. This holds over a cut connection, and over a restart of the server as far
 //     as the engine keeps the log: the URL and the id of the last event suffice.
 //
