@@ -15,8 +15,8 @@
 // it cannot know, and Config.PublicPath tells it.
 //
 // Register it before the handlers that use it, before those that log in and out
-// when Config.Session is given, and after recover, logger, helmet, cors and
-// what else the stream's response shall carry. The stream begins when all of
+// when Config.Session is given (see Sessions below), and after recover, logger,
+// helmet, cors and what else the stream's response shall carry. The stream begins when all of
 // them have returned, with the headers that they left; its body is none of
 // their business. In particular:
 //
@@ -48,11 +48,13 @@
 // With Config.Session it is the app's session, in which Comet puts one random
 // key once there is a process: after the handlers, so that neither their copy
 // of the session nor a fresh session's id is disturbed, and never from an event
-// stream. The processes follow the key. Regenerate takes them along; Destroy and
-// Reset end them when the response goes out; a key that an older copy of the
-// session overwrote is put back. A session that vanishes elsewhere (it expires,
-// the store is emptied, another server deletes it) is noticed with the heartbeat
-// and ends them too. An event stream does not keep a session alive.
+// stream. The processes follow the key. In the handlers registered after
+// comet.New, Regenerate takes them along, Destroy and Reset end them when the
+// response goes out, and a key that an older copy of the session overwrote is put
+// back. In handlers registered before it any of these ends them within a
+// heartbeat, as does a session that vanishes elsewhere: it expires, the store is
+// emptied, another server deletes it. An event stream does not keep a session
+// alive.
 //
 // A storage that fails is not a logout: until it answers, sessions that are known
 // count as alive.
@@ -69,6 +71,7 @@
 //	POST     a command, to the same URL: attach, detach, register, close, pull,
 //	         and for pull n; comet says whose with several processes. The body is
 //	         written as a query, whatever its Content-Type, of at most 16 KiB
+//	         (docs/commands.md)
 //	OPTIONS  the preflight of the pages of Config.Origins
 //
 // A command is answered in JSON: {"n": …, "state": …}, or {"error": …,

@@ -99,10 +99,17 @@ func Site(c *fiber.Ctx) *scope.Site {
 // navigate, or no such header) makes a new page: it gets a new process, its
 // response may not be cached, and where Comet keeps the sessions itself, a
 // cookie is set. Anything else gets ErrNoProcess: there is no page to belong to.
+// So do the pages that hx-boost or Turbo Drive fetch and swap in; they can hear
+// site channels.
+//
+// Call it before [Open], which otherwise returns the address of an event stream
+// without the process.
 //
 // Other errors: ErrTooMany, when so many pages of the session are open;
-// ErrShutdown; ErrNotInstalled; the storage's. The process may be kept beyond
-// the request. Only the session's storage makes it block.
+// ErrShutdown; ErrNotInstalled; the storage's. A handler may simply return them:
+// ErrNoProcess carries the status 400 to Fiber's ErrorHandler, ErrTooMany and
+// ErrShutdown 503. The process may be kept beyond the request. Only the session's
+// storage makes it block.
 func ClientProcess(c *fiber.Ctx, site ...*scope.Site) (*scope.ClientProcess, error) {
 	r, err := of(c, site)
 	if err != nil {
@@ -174,9 +181,10 @@ func tokenOf(c *fiber.Ctx) string {
 // for the page to give to new EventSource. Each ref is sampled now, so that the
 // page hears what comes after what it shows, however late it connects.
 //
-// When ClientProcess was called in this request, the event stream is that
-// process's and hears its private channels too; the response may then not be
-// cached. Refs belong to one site; the innermost Comet is asked first, then
+// When ClientProcess was called in this request, before, the event stream is that
+// process's and hears every private channel that it has by now, given as a ref or
+// not; the response may then not be cached. A private channel made later is heard
+// by the command register=NAME. Refs belong to one site; the innermost Comet is asked first, then
 // those around it. Refs made by channel.External have an Open of their own, and
 // its result is the other instance's URL.
 //
