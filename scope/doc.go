@@ -1,16 +1,23 @@
 // Package scope is who may hear a channel, for how long, and from where.
 //
+// An app needs few names of it, and most under their names in package comet: a
+// [Site] with its [SiteConfig] and Shutdown; a [ClientProcess] with its Token,
+// Session, Done, Close, Active, WaitTimeout, WaitActive, AfterInactive and
+// AfterActive; a [Reader] in Config.Allow; a [Ref] in a slice for Open; the
+// errors. The rest is for package channel, where values have types, and package
+// middleware, where HTTP happens. A rule that a comment names by its number is
+// one of docs/rules.md.
+//
 // A Site is one application: it knows its site channels by name, its sessions
 // and their client processes, and the event streams that carry them. A
 // ClientProcess is one tab's page, with channels of its own. An EventStream is
 // one connection's hearing: it merges any site channels and up to 16 processes,
 // and after every event it knows how far it has come.
 //
-// Apps use package channel, where values have types; package middleware is where
-// HTTP happens. This package has neither: values are bytes here, a request is a
-// Request, and a connection is whoever calls an EventStream's methods. It has no
-// sockets and no clock but package time, so that all of it can be tested in a
-// synctest bubble.
+// This package has neither types of values nor HTTP: values are bytes here, a
+// request is a Request, and a connection is whoever calls an EventStream's
+// methods. It has no sockets and no clock but package time, so that all of it can
+// be tested in a synctest bubble.
 //
 // # What is guaranteed
 //

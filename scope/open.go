@@ -22,7 +22,8 @@ type Request struct {
 
 // OpenStream answers a request for an event stream. ErrOver tells that it is over
 // for good: the answer is 204, which stops an EventSource. Everything else that
-// can be wrong is said inside the stream (rule 12), so there is no other error.
+// can be wrong is said inside the stream, for a browser gives up on a status other
+// than 200 (rule 12); so there is no other error.
 // Allow is asked in the caller's goroutine; a remote engine may be asked, for as
 // long as ctx allows.
 func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) {

@@ -123,7 +123,7 @@ func (s *Spec) checkEvent() error {
 	return checkName("event", s.Event)
 }
 
-// checkName applies rule 15.
+// checkName refuses what may not be a name on the wire (rule 15).
 func checkName(what, name string) error {
 	if !cursor.ValidName(name) {
 		return fmt.Errorf("%w: %s name %.140q: allowed are 1 to 128 of A-Z a-z 0-9 _ . : / -, the first a letter, a digit or _",
