@@ -16,6 +16,7 @@ import (
 // falls behind hears full, and from where it can go on. In a ClientProcess at
 // most Size values wait for its one tab: over that all of them are dropped, the
 // tab hears full, and the channel has ended with ErrFull (Eliom: Channel_full).
+// To go on, create it anew; the page hears that one by register=NAME, or reloads.
 //
 // A site's channel lives while somebody holds it: its Channel, attached readers
 // and, if it has a name, its running stream or Sender. Then it is collected, as
@@ -39,8 +40,9 @@ func Create[T any](o scope.Owner, s *Stream[T], config ...Config) (*Channel[T], 
 
 // CreateNewest makes a channel that keeps the newest value alone: whoever comes
 // hears it at once, and then each newer one that the connection has room for.
-// What a newer value replaced is no loss, by contract. Otherwise as Create in a
-// Site.
+// What a newer value replaced is no loss, by contract; after a restart of the
+// server a page hears full, reason reset, and then the value. Otherwise as Create
+// in a Site.
 func CreateNewest[T any](site *scope.Site, s *Stream[T], config ...NewestConfig) (*Channel[T], error) {
 	c, err := one("CreateNewest", config)
 	if err != nil {
@@ -66,10 +68,12 @@ func create[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*Cha
 }
 
 // CreateUnlimited makes a channel private to p's tab that reads s one value at
-// a time, and only when the tab asks: each value is as fresh as the request,
-// nothing is read ahead, and nothing while the tab is away. It has no size
-// because it keeps nothing; what is Sent to its stream waits in front of it,
-// within the StreamConfig's bounds. The stream's end is read as its values are:
+// a time: when the tab connects or comes back, and for each of its pulls (with
+// pull=ask in the URL, for these only). Each value is as fresh as the request,
+// nothing is read ahead, and nothing while the tab is away. It has no size: it
+// keeps only the newest value sent, for a tab that lost it, and is never full
+// (a Continuous one is as a channel of size 1000). What is Sent to its stream
+// waits in front of it, within the StreamConfig's bounds. The stream's end is read as its values are:
 // after io.EOF or Sender.Close the tab hears it, and the channel ends, when it
 // next asks.
 //

@@ -8,13 +8,56 @@
 //	Create            all, in a Site       the last Size values     a slow reader: full, and goes on
 //	Create            a tab, in a process  Size values to be sent   the channel: full, the end
 //	CreateNewest      all, in a Site       the newest value         a newer one replaces it
-//	CreateUnlimited   a tab, in a process  nothing: read when asked
+//	CreateUnlimited   a tab, in a process  the newest value sent    a newer one replaces it
+//	External          all, elsewhere       what it keeps there      as it is there
+//
+// An unlimited channel is read when its tab connects, comes back or asks; what
+// it keeps is for a tab that lost the answer. A page is told of all that is over
+// by events: comet:full, comet:end, comet:closed, comet:gone.
 //
 // The channel is a [scope.Ref]: given to comet.Open, a page hears it from then
 // on. [Channel.History] and [Channel.After] are Refs that begin earlier,
 // [External] is one of another instance's channel, [Find] gets hold of a
 // channel by name. These are Eliom's Eliom_comet.Channel functions, with its
 // illegal scopes as types: what a *scope.Site cannot have does not compile.
+//
+// # A whole example
+//
+// A chat for everybody, and in each tab the progress of a job of its own:
+//
+//	site := comet.NewSite()
+//	app.Use(comet.New(comet.Config{Site: site}))
+//
+//	posts, said := channel.Push[Message]()
+//	chat, err := channel.Create(site, said, channel.Config{Name: "chat", Size: 100})
+//	…
+//	app.Get("/", func(c *fiber.Ctx) error {
+//		tab, err := comet.ClientProcess(c) // before Open
+//		if err != nil {
+//			return err
+//		}
+//		steps := make(chan string)
+//		job, err := channel.Create(tab, channel.FromChan(steps), channel.Config{Name: "job", Encoding: channel.Text})
+//		if err != nil {
+//			return err
+//		}
+//		go work(steps, job.Done()) // until it closes steps, or Done tells that nobody listens
+//		url, err := comet.Open(c, chat.History(50), job)
+//		if err != nil {
+//			return err
+//		}
+//		return page(c, url)
+//	})
+//	app.Post("/messages", func(c *fiber.Ctx) error {
+//		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
+//	})
+//
+// and in the page
+//
+//	const source = new EventSource(url);
+//	source.addEventListener("chat", e => show(JSON.parse(e.data)));
+//	source.addEventListener("job", e => progress(e.data));
+//	source.addEventListener("comet:end", e => done(JSON.parse(e.data).channel));
 //
 // # Streams
 //

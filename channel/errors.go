@@ -14,9 +14,13 @@ import (
 // Every error of this package that concerns one channel is wrapped with that
 // channel's name: compare with errors.Is.
 var (
-	// ErrFull: the bounded room in front of a reader is used up. From
-	// [Sender.Send] alone it means that this one value was not taken; together
-	// with ErrClosed, and from Err, that the channel has ended because of it.
+	// ErrFull: the bounded room in front of a reader is used up. It means
+	//   - from [Sender.Send] without ErrClosed, in front of an unlimited channel:
+	//     this one value was not taken, later ones may be;
+	//   - from Send otherwise, and from Err: the channel has ended of it, because
+	//     more than its Size waited for its tab, or what the tab missed is no
+	//     longer kept, or its Clone's head fell behind. To go on, create another;
+	//   - from a constructor: the stream is a Clone's head that fell behind.
 	ErrFull = scope.ErrFull
 	// ErrClosed: the channel has ended, or is not to be had.
 	ErrClosed = scope.ErrClosed

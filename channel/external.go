@@ -21,8 +21,11 @@ type ExternalConfig struct {
 // and its channel must have a name.
 //
 // Nothing can be checked here but the arguments, and Open does that, which an
-// external Ref needs for itself or with others of the same url: a bad url or
-// name, a History below 0, fields that contradict each other, or two configs.
+// external Ref needs for itself or with others of the same url: a bad url (it
+// has to be the endpoint's, https://host/comet or a path on this host, without
+// query) or name, a History below 0, fields that contradict each other, or two
+// configs. For cookies to reach that instance the page opens
+// new EventSource(url, {withCredentials: true}).
 func External(url, name string, config ...ExternalConfig) scope.Ref {
 	url, name = strings.Clone(url), strings.Clone(name)
 	c, err := one("External", config)
