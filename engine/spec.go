@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// What Spec.Normal puts in place of 0.
+// What Spec.Normal puts in place of 0, for programs that use an engine by itself:
+// a Comet channel always names both bounds, its own defaults being 1000 and 8 MiB.
 const (
 	DefaultSize     = 1000
 	DefaultMaxBytes = 16 << 20
