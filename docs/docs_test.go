@@ -228,7 +228,7 @@ var linked = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 
 // TestLinks: what these pages link to is there.
 func TestLinks(t *testing.T) {
-	for _, page := range []string{"eliom.md", "rules.md", path.Join("decisions", reasons)} {
+	for _, page := range []string{"architecture.md", "commands.md", "eliom.md", "events.md", "rules.md", path.Join("decisions", reasons)} {
 		for i, line := range linesOf(t, page) {
 			for _, m := range linked.FindAllStringSubmatch(line, -1) {
 				if _, err := os.Stat(filepath.Join(path.Dir(page), m[1])); err != nil {
