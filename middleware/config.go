@@ -101,8 +101,8 @@ type Config struct {
 	// Optional. Default: 1 s.
 	Retry time.Duration
 
-	// Logger hears of failing storages, of panics in sources and of middlewares
-	// that stand in the way.
+	// Logger hears of failing storages, of sources that fail (at Error), and of
+	// middlewares that stand in the way.
 	//
 	// Optional. Default: slog.Default().
 	Logger *slog.Logger
