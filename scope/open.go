@@ -17,6 +17,7 @@ type Request struct {
 	LastEventID string // the header
 	Reconnect   bool   // the header was there
 	Reader      Reader
+	Path        int    // how long the URL is before its query
 	Address     string // the network address of who asks, for MaxAddressStreams
 }
 
