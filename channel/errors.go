@@ -63,15 +63,8 @@ var (
 var errExited = errors.New("the source ended its goroutine (runtime.Goexit)")
 
 // PanicError is a panic in a source, or in an encoding while it carried a
-// value. It ends the one channel it happened in, whose Err wraps it; the
-// process goes on. It does not unwrap to a panicking error value: a panic with
-// io.EOF is no graceful end.
-type PanicError struct {
-	Value any    // what was given to panic
-	Stack []byte // the panicking goroutine's stack, as runtime/debug.Stack formats it
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+// value; see [scope.PanicError].
+type PanicError = scope.PanicError
 
 // catch turns a panic of its deferring function into a *PanicError.
 func catch(err *error) {

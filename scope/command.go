@@ -72,6 +72,7 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	if es == nil && whose != own {
 		es = whose.carrier()
 	}
+	own.command()
 	whose.command()
 	c := command{site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "", stream: es}
 	switch name {
@@ -165,33 +166,34 @@ func (c *command) register(value string) (Reply, error) {
 	if err != nil {
 		return Reply{}, refuse("bad", "register: %v; use NAME, NAME@POSITION, NAME@-COUNT or NAME@newest", err)
 	}
-	if reply, done := c.registerPrivate(ref.Name); done {
-		return reply, nil
+	if reply, done, err := c.registerPrivate(ref.Name); done || err != nil {
+		return reply, err
 	}
-	if !c.chosen && c.site.find(ref.Name) != nil {
-		if c.stream == nil {
-			return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
+	if c.stream != nil && !c.chosen {
+		if channel := c.site.audible(c.ctx, c.stream.reader, ref.Name); channel != nil {
+			return c.stream.register(channel, ref)
 		}
-		channel := c.site.audible(c.ctx, c.stream.reader, ref.Name)
-		return c.stream.register(channel, ref)
 	}
-	return c.want(ref.Name)
+	return c.want(ref.Name) // also what is refused: it is as if it were not there
 }
 
-func (c *command) registerPrivate(name string) (Reply, bool) {
+func (c *command) registerPrivate(name string) (reply Reply, done bool, err error) {
 	p := c.whose
 	p.mu.Lock()
-	channel := p.names[name]
+	channel, current := p.names[name], p.current
 	fresh := channel != nil && !channel.heard
+	if fresh && current != nil && current.clashes(name) {
+		p.mu.Unlock()
+		return reply, false, refuse("conflict", "a site channel %s is heard on this event stream", name)
+	}
 	if fresh {
 		p.hear(channel)
 	}
-	current := p.current
 	p.mu.Unlock()
 	if fresh && current != nil {
 		current.stream.greetChannel(current.suffixed(name))
 	}
-	return Reply{State: "heard"}, channel != nil
+	return Reply{State: "heard"}, channel != nil, nil
 }
 
 func (c *command) want(name string) (Reply, error) {
@@ -236,12 +238,13 @@ func (c *command) pull(name, number string) (Reply, error) {
 			return Reply{}, refuse("bad", "pull: n is %.20q; use 1, 2, 3 …, or leave it out", number)
 		}
 	}
+	elsewhere := c.site.find(name) != nil // before the process's lock: Site.mu comes first
 	p := c.whose
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	channel := p.names[name]
 	switch {
-	case channel == nil && c.site.find(name) != nil:
+	case channel == nil && elsewhere:
 		return Reply{}, refuse("bad", "channel %s is a site channel; only unlimited channels take pull", name)
 	case channel == nil || !channel.heard:
 		return Reply{}, refuse("gone", "no channel %.140q is heard of this client process", name)

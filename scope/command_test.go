@@ -153,7 +153,7 @@ func TestAttach(t *testing.T) {
 	leader.cut().connect()
 	leader.want("a@3")
 	alone := newTab(t, k.site, "s", processes[2], channels[2])
-	alone.connect().want("a", "for nobody")
+	alone.connect().want("a", "2", "for nobody") // of 2 it is not known that the tab has it
 }
 
 // TestAttachRefused proves rule 8 for commands: processes do not cross sessions.
@@ -319,19 +319,23 @@ func TestAllow(t *testing.T) {
 	ada, eve := newTab(t, k.site, "s", k.process("s"), secret.History(1)), newTab(t, k.site, "s", nil, secret.History(1))
 	ada.reader.User = "ada"
 	ada.connect().want("secret", "x")
-	refused := wire(eve.connect().hear())
-	eve.query = strings.Replace(eve.query, "secret", "absent", 1)
-	if absent := wire(eve.connect().hear()); !eve.dead && strings.ReplaceAll(absent, "absent", "secret") != refused {
+	refused := untagged(eve.connect().hear())
+	eve.query, eve.lastID = strings.Replace(eve.query, "secret", "absent", 1), ""
+	if absent := untagged(eve.connect().hear()); !eve.dead && strings.ReplaceAll(absent, "absent", "secret") != refused {
 		t.Fatalf("a refusal differs from absence:\n%s\n%s", refused, absent)
 	}
 	if !strings.Contains(refused, `"reason":"unavailable"`) || strings.Contains(refused, "secret x") {
 		t.Fatal(refused)
 	}
 	newTab(t, k.site, "s", nil, crash).connect().wantNotice("closed", notice{Channel: "crash", Reason: "unavailable", Final: true})
-	if _, err := ada.command("register", "crash"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"crash", "absent"} { // and so it is for register
+		if r, err := ada.command("register", name); err != nil || r.State != "wanted" {
+			t.Fatal(name, r, err)
+		}
 	}
-	ada.wantNotice("closed", notice{Channel: "crash", Reason: "unavailable", Final: true})
+	if events := ada.hear(); len(events) > 0 {
+		t.Fatal(events)
+	}
 	if len(asked) == 0 || asked[0].Session != "s" {
 		t.Fatal(asked)
 	}

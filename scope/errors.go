@@ -1,6 +1,9 @@
 package scope
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What scope answers. Each is wrapped with the name it concerns: compare with
 // errors.Is.
@@ -42,3 +45,15 @@ var (
 	// ErrShutdown: the site was shut down.
 	ErrShutdown = errors.New("site is shut down")
 )
+
+// PanicError is a panic in a source, or in an encoding while it carried a value.
+// It ends the one channel it happened in, whose Err wraps it; the program goes
+// on. It does not unwrap to a panicking error value: a panic with io.EOF is no
+// graceful end.
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // the panicking goroutine's stack, as runtime/debug.Stack formats it
+}
+
+// Error returns what was given to panic, without the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }

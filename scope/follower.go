@@ -55,14 +55,34 @@ type follower struct {
 	mu        sync.RWMutex
 	ring      *ring.Ring[*entry]
 	tail      engine.Position // of the newest entry, or the genesis
+	genesis   uint64          // no sequence of this life is below it; 0 where that is not known
 	head      atomic.Uint64   // ring.Next, for a look without the lock
 	passes    uint64          // repairs that are done
 	repairing bool
 	again     bool // something came up during the repair
 }
 
-// load takes what the log keeps. The feed is watched already, so nothing can
-// fall between.
+// follow begins: interest first, then what the log keeps, so that nothing can
+// fall between. What the feed says meanwhile is looked into afterwards: one
+// loads at a time, or an older answer could undo a newer one.
+func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), err error) {
+	f.repairing = true
+	stop, err = f.log.Watch(ctx, f.name, sink)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.load(ctx); err != nil {
+		return stop, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.repairing = f.again; f.again {
+		go f.repairLoop()
+	}
+	return stop, nil
+}
+
+// load takes what the log keeps.
 func (f *follower) load(ctx context.Context) error {
 	batch, err := f.log.Last(ctx, f.name, f.size)
 	if err != nil {
@@ -73,6 +93,10 @@ func (f *follower) load(ctx context.Context) error {
 	if f.tail.Epoch != "" {
 		f.ring.Skip()
 		f.head.Store(f.ring.Next())
+	}
+	f.genesis = 0
+	if len(batch.Entries) == 0 {
+		f.genesis = batch.Top.Seq
 	}
 	f.tail = batch.Top
 	for _, e := range batch.Entries {
@@ -92,6 +116,9 @@ func (f *follower) push(e engine.Entry) {
 func (f *follower) Offer(e engine.Entry) {
 	f.mu.Lock()
 	switch {
+	case f.tail.Epoch == "":
+		f.mu.Unlock() // not loaded yet
+		f.repair()
 	case e.Position.Epoch == f.tail.Epoch && e.Position.Seq <= f.tail.Seq:
 		f.mu.Unlock() // known
 	case e.Position.Epoch == f.tail.Epoch && e.Prev == f.tail.Seq:
@@ -218,7 +245,7 @@ func (f *follower) seek(at engine.Position) (ordinal uint64, where place) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	switch {
-	case at.Epoch != f.tail.Epoch:
+	case at.Epoch != f.tail.Epoch, at.Seq < f.genesis:
 		return f.ring.First(), reset
 	case at.Seq > f.tail.Seq:
 		return f.ring.First(), ahead

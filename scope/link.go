@@ -49,7 +49,7 @@ func (s *Site) Link(ctx context.Context, p *ClientProcess, path int, refs ...Ref
 		}
 	}
 	query := string(cursor.AppendAddress(nil, l.address))
-	if err := s.checkLength(path+1+len(query), len(l.address.Channels), 0, p != nil); err != nil {
+	if err := s.checkLength(path+1+len(query), 0, len(l.address.Channels), 0, p != nil); err != nil {
 		return Link{}, err
 	}
 	if p != nil {
@@ -132,7 +132,7 @@ func (l *linking) own(p *ClientProcess) error {
 			return fmt.Errorf("%w: %s, of a site channel and of one of the client process", ErrNameTaken, c.Name)
 		}
 	}
-	l.address.Process = cursor.Process{Token: p.token, Number: p.number}
+	l.address.Process = cursor.Process{Token: p.token, Number: p.received}
 	return nil
 }
 
@@ -152,6 +152,7 @@ func (p *ClientProcess) hearAll() {
 // sequence of ten digits, a tag, an epoch, a process of the address and one with
 // its slot and token.
 const (
+	tagLength   = 5
 	indexItem   = 14
 	tagItem     = 8
 	epochItem   = 18
@@ -160,21 +161,23 @@ const (
 )
 
 // checkLength keeps the address and the cursor that it may grow to within what
-// the server's header buffer takes (rule 4).
-func (s *Site) checkLength(url, channels, attached int, own bool) error {
-	cursor := channels*indexItem + epochItem + attached*processItem
+// the server's header buffer takes (rule 4). The cursor may come twice: a page
+// that made a new EventSource has it in the URL, by after=, and then in the
+// header. named is what registered channels add to it.
+func (s *Site) checkLength(url, named, channels, attached int, own bool) error {
+	text := tagLength + named + channels*indexItem + epochItem + attached*processItem
 	if s.caps.Tags {
-		cursor += channels * tagItem
+		text += channels * tagItem
 	}
 	if own {
-		cursor += ownItem
+		text += ownItem
 	}
-	if url+cursor <= s.config.MaxAddress {
+	if text <= cursor.MaxLength && url+len("&after=")+2*text <= s.config.MaxAddress {
 		return nil
 	}
-	return fmt.Errorf("%w: the URL takes %d bytes and its cursor up to %d, allowed are %d together: "+
+	return fmt.Errorf("%w: the URL takes %d bytes and its cursor up to %d (at most %d), once in the URL and once in a header; allowed are %d together: "+
 		"hear fewer channels, give them shorter names, or raise SiteConfig.MaxAddress and fiber.Config.ReadBufferSize alike",
-		ErrTooLong, url, cursor, s.config.MaxAddress)
+		ErrTooLong, url, text, cursor.MaxLength, s.config.MaxAddress)
 }
 
 // linkExternal returns the address of another instance's event stream.
@@ -193,7 +196,7 @@ func (s *Site) linkExternal(refs []Ref) (Link, error) {
 		address.Channels = append(address.Channels, cursor.Channel{Name: e.name, Last: e.history, Newest: e.newest})
 	}
 	query := string(cursor.AppendAddress(nil, address))
-	if err := s.checkLength(len(base)+1+len(query), len(refs), 0, false); err != nil {
+	if err := s.checkLength(len(base)+1+len(query), 0, len(refs), 0, false); err != nil {
 		return Link{}, err
 	}
 	return Link{Base: base, Query: query}, nil

@@ -36,21 +36,29 @@ func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) 
 	if !r.Reconnect {
 		text = address.After
 	}
-	at, badCursor := cursor.ParseCursor(text, len(address.Channels), address.Process.Token != "")
+	at, badCursor := cursor.ParseCursor(text, address)
 	if at.Over {
 		return nil, ErrOver
 	}
-	es := &EventStream{site: s, reader: r.Reader, address: r.Address, native: !address.PullAsk, query: len(r.Query), nameless: badCursor != nil}
+	es := &EventStream{
+		site: s, reader: r.Reader, address: r.Address, own: address.Process.Token != "", native: !address.PullAsk,
+		query: r.Path + 1 + len(cursor.AppendAddress(nil, address)), tag: address.Tag(), nameless: badCursor != nil,
+	}
 	if !s.enter(es) {
 		return es, nil
 	}
+	whole := false
+	defer func() { // also when the engine panics
+		if !whole {
+			es.Gone(ErrOver)
+		}
+	}()
 	o := opening{s: es, ctx: ctx, at: at, forged: badCursor != nil, reconnect: r.Reconnect}
 	o.open(address)
-	es.rename()
 	if r.Reconnect && !es.hearable() {
-		es.Gone(ErrOver)
 		return nil, ErrOver
 	}
+	whole = true
 	s.publish(es)
 	return es, nil
 }
@@ -85,7 +93,7 @@ func (s *Site) enter(es *EventStream) (ok bool) {
 		return false
 	}
 	es.counted = true
-	s.startSweep()
+	s.startSweeps()
 	return true
 }
 
@@ -129,6 +137,7 @@ func (o *opening) open(a cursor.Address) {
 			r.enter(o.why)
 		}
 	}
+	o.s.rename()
 	o.processes(a.Process)
 }
 
@@ -204,12 +213,15 @@ func (o *opening) processes(own cursor.Process) {
 			places = append(places, place)
 		}
 	}
-	for _, place := range places {
+	for i, place := range places {
 		r := &processReader{
 			stream: o.s, slot: place.Slot, token: place.Token, generation: place.Generation,
 			number: place.Number, removed: place.Removed, reads: place.Slot == 0 && o.s.native,
 		}
 		o.s.processes = append(o.s.processes, r)
+		if outdated(places, i) { // it was here twice; the other is newer
+			r.removed, r.superseded = true, true
+		}
 		if r.removed {
 			continue
 		}
@@ -219,6 +231,17 @@ func (o *opening) processes(own cursor.Process) {
 			r.attach(o.reconnect && r.generation > 0, o.forged)()
 		}
 	}
+}
+
+// outdated reports whether another place of the same process is of a newer
+// generation.
+func outdated(places []cursor.Process, i int) bool {
+	for _, other := range places {
+		if other.Token == places[i].Token && !other.Removed && other.Generation > places[i].Generation {
+			return true
+		}
+	}
+	return false
 }
 
 // own is the place of the address's own process: the cursor's, over the

@@ -16,8 +16,9 @@ type privateChannel struct {
 	spec    Spec
 	state   *life
 	box     *mailbox.Box
-	heard   bool   // its tab asked for it, at Open or by register
-	endedAt uint64 // the number under which its end was sent
+	heard   bool            // its tab asked for it, at Open or by register
+	endedAt uint64          // the number under which its end was sent
+	before  *privateChannel // had the name; its end is told first
 	pull    pull
 }
 
@@ -110,7 +111,7 @@ func (p *ClientProcess) next(k uint64) (*privateChannel, mailbox.Entry, bool) {
 	for range p.boxes {
 		p.turn = (p.turn + 1) % len(p.boxes)
 		c := p.boxes[p.turn]
-		if !c.heard {
+		if !c.heard || c.before != nil && c.before.endedAt == 0 {
 			continue
 		}
 		e, ok := c.box.Take(p.number + 1)
@@ -119,7 +120,7 @@ func (p *ClientProcess) next(k uint64) (*privateChannel, mailbox.Entry, bool) {
 		}
 		p.number++
 		if e.Kind == mailbox.Data {
-			c.pull.answer = e.Number
+			c.pull.sent(e.Number)
 		} else {
 			p.retire(c, e.Number)
 		}
@@ -139,8 +140,10 @@ func (p *ClientProcess) again(k uint64) (first *privateChannel, oldest mailbox.E
 }
 
 // lose makes every channel final of which something sent after k is kept no
-// more: a full takes the place of the newest event sent. It returns the channels,
-// whose lives are for the caller to end, without the lock that it needs here.
+// more: a full is sent last of it, under the next number, so that nobody can have
+// heard that before; of a channel that has ended already, in place of its end. It
+// returns the channels, whose lives are for the caller to end, without the lock
+// that it needs here.
 func (p *ClientProcess) lose(k uint64) []*privateChannel {
 	var lost []*privateChannel
 	for _, c := range p.boxes {
@@ -149,7 +152,13 @@ func (p *ClientProcess) lose(k uint64) []*privateChannel {
 		}
 	}
 	for _, c := range lost {
-		p.retire(c, c.box.Lose("trimmed"))
+		if c.endedAt > 0 {
+			c.box.Lose(c.endedAt, "trimmed")
+			continue
+		}
+		p.number++
+		c.box.Lose(p.number, "trimmed")
+		p.retire(c, p.number)
 	}
 	return lost
 }

@@ -26,6 +26,7 @@ type ClientProcess struct {
 	wanted     map[string]bool            // registered before they were created
 	turn       int
 	number     uint64 // of the newest event sent
+	received   uint64 // up to this number the tab is known to have heard
 	forgotten  uint64 // a channel that ended at this number is remembered no more
 	generation uint64
 	current    *processReader // nil while no event stream carries it
@@ -148,12 +149,16 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	switch {
 	case old != nil && !old.state.ended():
 		return nil, fmt.Errorf("%w: %s, in this client process", ErrNameTaken, spec.Name)
-	case old == nil && len(p.names) >= p.site.config.MaxChannels && !p.dropUnheard():
-		return nil, fmt.Errorf("%w: the client process has %d channels (SiteConfig.MaxChannels)", ErrTooMany, len(p.names))
+	case p.unretired() >= p.site.config.MaxChannels && !p.dropUnheard():
+		return nil, fmt.Errorf("%w: the client process has %d channels (SiteConfig.MaxChannels), those included of whose end its tab has not heard", ErrTooMany, p.site.config.MaxChannels)
 	case p.current != nil && p.current.clashes(spec.Name):
 		return nil, fmt.Errorf("%w: %s, by a site channel on the tab's event stream", ErrNameTaken, spec.Name)
 	}
-	if old != nil && !old.heard {
+	switch {
+	case old == nil:
+	case old.heard:
+		c.before = old
+	default:
 		p.drop(old) // nobody was ever told of it
 	}
 	p.boxes = append(p.boxes, c)
@@ -166,6 +171,17 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		p.hear(c)
 	}
 	return &Handle{c}, nil
+}
+
+// unretired counts the channels whose end was not sent. It needs p.mu.
+func (p *ClientProcess) unretired() int {
+	n := 0
+	for _, c := range p.boxes {
+		if c.endedAt == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // dropUnheard forgets the oldest channel that ended before anybody heard it, to
@@ -218,7 +234,7 @@ func (p *ClientProcess) wake() {
 
 // retiredMax is how many ended channels a process remembers, for a tab that has
 // not heard of their end.
-const retiredMax = 1000
+const retiredMax = 100
 
 // retire frees the name of a channel whose end was sent, and forgets the oldest
 // ones. It needs p.mu.
@@ -226,14 +242,8 @@ func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	if p.names[c.spec.Name] == c {
 		delete(p.names, c.spec.Name)
 	}
-	c.endedAt = number
-	retired := 0
-	for _, d := range p.boxes {
-		if d.endedAt > 0 {
-			retired++
-		}
-	}
-	if retired <= retiredMax {
+	c.endedAt, c.before = number, nil
+	if len(p.boxes)-p.unretired() <= retiredMax {
 		return
 	}
 	for _, d := range p.boxes {
@@ -245,14 +255,14 @@ func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	}
 }
 
-// acknowledge forgets the ended channels of whose end the tab has heard. It
-// needs p.mu.
+// acknowledge drops what the tab has heard of the channels that have ended. Their
+// ends are remembered: another event stream of the process may come from further
+// back (a duplicated tab), and is told that it missed something. It needs p.mu.
 func (p *ClientProcess) acknowledge(number uint64) {
-	kept := p.boxes[:0:0]
+	p.received = max(p.received, number)
 	for _, c := range p.boxes {
-		if c.endedAt == 0 || c.endedAt > number {
-			kept = append(kept, c)
+		if c.endedAt > 0 && c.endedAt <= number {
+			c.box.Lose(c.endedAt, "trimmed")
 		}
 	}
-	p.boxes = kept
 }

@@ -32,7 +32,7 @@ func (r *processReader) attach(reconnect, forged bool) (after func()) {
 	p := r.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state.ended() {
+	if p.state.ended() || r.number < p.forgotten { // what this tab missed cannot even be named
 		r.process = nil // to hear gone
 		return func() {}
 	}
@@ -43,13 +43,9 @@ func (r *processReader) attach(reconnect, forged bool) (after func()) {
 		p.generation++
 		r.generation = p.generation
 	}
-	switch {
-	case p.current != nil && p.current.generation > r.generation:
+	if p.current != nil && p.current.generation > r.generation {
 		r.superseded = true
 		return func() {}
-	case r.number < p.forgotten: // what this tab missed cannot even be named
-		r.process = nil
-		return p.Close
 	}
 	lost := r.take(forged)
 	return func() {
@@ -123,9 +119,12 @@ func (r *processReader) write(b *sse.Batch, c *privateChannel, e mailbox.Entry) 
 		})
 		return
 	}
-	event := c.spec.Event
-	if !c.spec.Unnamed {
-		event = r.suffixed(event)
+	event := r.suffixed(c.spec.Event)
+	if c.spec.Unnamed { // whose it is has to be told where there are several
+		event = ""
+		if r.slot > 0 {
+			event = r.suffixed(c.spec.Name)
+		}
 	}
 	b.Event(r.stream.cursor(), event, e.Data)
 }
@@ -150,11 +149,22 @@ func (r *processReader) drained() {
 	if r.removed || r.process == nil || !r.reads {
 		return
 	}
-	r.process.mu.Lock()
-	defer r.process.mu.Unlock()
-	if r.process.current == r && !r.process.state.ended() {
-		r.process.drained()
+	p := r.process
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == r && !p.state.ended() && r.number == p.number {
+		p.drained()
 	}
+}
+
+// carries reports whether p is heard here, and by nobody newer.
+func (r *processReader) carries(p *ClientProcess) bool {
+	if r.removed || r.process != p {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current == r
 }
 
 // leave lets go of the process: if it was carried here, it is away from now on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 
 	"github.com/ocsigo/comet/internal/mailbox"
@@ -15,8 +16,16 @@ type pull struct {
 	wanted  bool   // one value is asked for and not being read
 	running bool   // one is being read
 	n       uint64 // of the newest command
-	answer  uint64 // the event number of the newest value sent
+	serves  uint64 // the newest command when the newest read began
+	answer  uint64 // the event number of the value that answers the newest command
 	cancel  context.CancelFunc
+}
+
+// sent notes that a value was sent under number.
+func (p *pull) sent(number uint64) {
+	if p.serves == p.n {
+		p.answer = number
+	}
 }
 
 // stop cancels a running read.
@@ -42,7 +51,7 @@ func (c *privateChannel) read() {
 		return
 	}
 	ctx, cancel := context.WithCancel(p.context())
-	c.pull.wanted, c.pull.running, c.pull.cancel = false, true, cancel
+	c.pull.wanted, c.pull.running, c.pull.serves, c.pull.cancel = false, true, c.pull.n, cancel
 	p.site.work.Add(1)
 	go c.readOne(ctx)
 }
@@ -65,7 +74,7 @@ func (c *privateChannel) readOne(ctx context.Context) {
 	case err == nil:
 		p.wake()
 		c.read()
-	case interrupted: // by a detach: the value is still asked for
+	case interrupted && !fails(err): // by a detach: the value is still asked for
 		c.pull.wanted, err = true, nil
 		c.read()
 	}
@@ -79,10 +88,17 @@ func (c *privateChannel) readOne(ctx context.Context) {
 func callPull(ctx context.Context, spec Spec) (data []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("channel %s: the source panicked: %v\n%s", spec.Name, v, debug.Stack())
+			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	return spec.Pull(ctx)
+}
+
+// fails tells a source's own end or failure from what its interrupted context
+// made of it, which may be any error.
+func fails(err error) bool {
+	var panicked *PanicError
+	return errors.Is(err, io.EOF) || errors.As(err, &panicked)
 }
 
 // attached reads for the channels whose value a native attach asks for: unless
@@ -90,7 +106,7 @@ func callPull(ctx context.Context, spec Spec) (data []byte, err error) {
 // again. It needs p.mu.
 func (p *ClientProcess) attached(k uint64, reads bool) {
 	for _, c := range p.boxes {
-		if c.spec.Kind != Pull || !c.heard {
+		if c.spec.Kind != Pull || !c.heard || c.box.Final() {
 			continue
 		}
 		if reads && !c.pull.running && c.box.Unsent() == 0 && c.box.Newest() <= k {

@@ -20,6 +20,7 @@ func (s *Site) register(spec Spec) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer s.work.Done()
 	c := newSiteChannel(s, spec, sl)
 	ctx, cancel := context.WithTimeout(s.ctx, ensureWithin)
 	defer cancel()
@@ -54,6 +55,7 @@ func (s *Site) reserve(spec Spec) (*slot, error) {
 		if old == nil {
 			sl := &slot{site: s, name: spec.Name, state: newLife(spec.Stop), cancel: func() {}}
 			s.channels[spec.Name] = sl
+			s.work.Add(1) // until register is done
 			s.mu.Unlock()
 			return sl, nil
 		}

@@ -3,6 +3,7 @@ package scope
 import (
 	"crypto/subtle"
 	"fmt"
+	"sync/atomic"
 )
 
 // A session is what the client processes of one browser session share. It lives
@@ -10,6 +11,7 @@ import (
 type session struct {
 	key       string
 	processes []*ClientProcess // oldest first; guarded by Site.mu
+	asked     atomic.Bool      // a question about it is open
 }
 
 // NewProcess mints a client process of a session, with a token that cannot be

@@ -120,27 +120,29 @@ type Hooks struct {
 // A Site is one application's registry: its site channels by name, its sessions
 // with their client processes, and its event streams. Safe for concurrent use.
 type Site struct {
-	config  SiteConfig
-	caps    engine.Caps
-	owned   bool // the engine is the Site's
-	wheel   *wheel.Wheel
-	probe   time.Duration
-	ctx     context.Context // of all that runs for the Site
-	cancel  context.CancelFunc
-	work    sync.WaitGroup // of goroutines that call the app or the session store
-	closing sync.Once
+	config SiteConfig
+	caps   engine.Caps
+	owned  bool // the engine is the Site's
+	wheel  *wheel.Wheel
+	probe  time.Duration
+	ctx    context.Context // of all that runs for the Site
+	cancel context.CancelFunc
+	work   sync.WaitGroup // of goroutines that call the app or the session store
+	ending sync.Once
+	ended  chan struct{} // closed when Shutdown is done, endErr is set before
+	endErr error
 
-	mu        sync.Mutex
-	hooks     Hooks
-	bound     bool
-	down      bool
-	channels  map[string]*slot
-	sessions  map[string]*session
-	processes map[string]*ClientProcess
-	streams   map[*EventStream]struct{}
-	carried   census        // event streams, those being opened included
-	drained   chan struct{} // closed when down and the last stream has gone
-	sweeping  bool
+	mu                        sync.Mutex
+	hooks                     Hooks
+	bound                     bool
+	down                      bool
+	channels                  map[string]*slot
+	sessions                  map[string]*session
+	processes                 map[string]*ClientProcess
+	streams                   map[*EventStream]struct{}
+	carried                   census        // event streams, those being opened included
+	drained                   chan struct{} // closed when down and the last stream has gone
+	sessionSweep, readerSweep sweep
 }
 
 // NewSite returns a Site. It panics when config is misconfigured, naming every
@@ -158,7 +160,7 @@ func NewSite(config ...SiteConfig) *Site {
 		panic("comet: SiteConfig: " + err.Error())
 	}
 	s := &Site{
-		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}),
+		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, sessions: map[string]*session{},
 		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 	}
@@ -223,13 +225,26 @@ func jitter(d time.Duration, part float64) time.Duration {
 // Shutdown ends the Site: no event stream begins any more, those that run are
 // told to come back after a jittered time and end, sources are stopped, client
 // processes end. It waits until the streams are gone and nothing of the Site
-// runs, or for ctx, whose error it then returns; what is left ends by itself.
-// Call it before fiber's app.Shutdown. Later calls wait likewise.
+// runs, or for ctx, whose error it then returns; the Site goes on ending by
+// itself. Call it before fiber's app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
+	s.ending.Do(func() {
+		s.sendAway()
+		go s.windDown()
+	})
+	select {
+	case <-s.ended:
+		return s.endErr
+	case <-ctx.Done():
+		return fmt.Errorf("comet: event streams or sources still run: %w", ctx.Err())
+	}
+}
+
+// sendAway lets no event stream in any more and tells those that run to end.
+func (s *Site) sendAway() {
 	s.mu.Lock()
-	first := !s.down
 	s.down = true
-	if first && s.carried.all == 0 {
+	if s.carried.all == 0 {
 		close(s.drained)
 	}
 	streams := make([]*EventStream, 0, len(s.streams))
@@ -240,32 +255,22 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	for _, es := range streams {
 		es.shutdown()
 	}
-	select {
-	case <-s.drained:
-	case <-ctx.Done():
-		return fmt.Errorf("comet: event streams still open: %w", ctx.Err())
-	}
-	s.endAll()
-	s.cancel()
-	if err := s.waitWork(ctx); err != nil {
-		return err
-	}
-	var err error
-	s.closing.Do(func() { err = s.close(ctx) })
-	return err
 }
 
-// close lets go of what the Site made for itself.
-func (s *Site) close(ctx context.Context) error {
+// windDown is what Shutdown waits for.
+func (s *Site) windDown() {
+	defer close(s.ended)
+	<-s.drained
+	s.endAll()
+	s.cancel()
+	s.work.Wait()
 	s.wheel.Close()
-	var err error
 	if s.owned {
-		err = s.config.Engine.Close(ctx)
+		s.endErr = s.config.Engine.Close(context.Background())
 	}
 	if closed := s.getHooks().Closed; closed != nil {
 		closed()
 	}
-	return err
 }
 
 // endAll ends every process and every channel.
@@ -277,7 +282,9 @@ func (s *Site) endAll() {
 	}
 	var channels []*slot
 	for _, sl := range s.channels {
-		channels = append(channels, sl)
+		if sl.opened { // else Register finds that the Site is down
+			channels = append(channels, sl)
+		}
 	}
 	s.mu.Unlock()
 	for _, p := range processes {
@@ -289,19 +296,5 @@ func (s *Site) endAll() {
 			continue
 		}
 		collected(sl)
-	}
-}
-
-func (s *Site) waitWork(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("comet: sources still running: %w", ctx.Err())
 	}
 }

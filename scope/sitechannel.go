@@ -93,7 +93,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	return c
 }
 
-// open ensures the log and follows it: interest first, then the tail.
+// open ensures the log and follows it.
 func (c *siteChannel) open(ctx context.Context) error {
 	log, name := c.site.config.Engine, c.follower.name
 	if _, err := log.Ensure(ctx, name, c.spec.log()); err != nil {
@@ -103,12 +103,9 @@ func (c *siteChannel) open(ctx context.Context) error {
 		return err
 	}
 	c.slot.ensured = true
-	unwatch, err := log.Watch(ctx, name, weakSink{weak.Make(c)})
-	if err != nil {
-		return err
-	}
+	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c)})
 	c.slot.unwatch = unwatch
-	if err := c.follower.load(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	if !c.site.caps.ReliableFeed {
@@ -254,6 +251,7 @@ func (c *siteChannel) wakeLoop() {
 			return
 		}
 		c.stale = false
+		clear(c.awake)
 		c.awake = c.awake[:0]
 		for _, r := range c.readers {
 			c.awake = append(c.awake, r.stream)

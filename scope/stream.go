@@ -23,10 +23,12 @@ type EventStream struct {
 	reader  Reader
 	address string
 	native  bool // unlimited channels are read without a command
+	own     bool // the address names a process
 	query   int  // the length of the address's query
 	counted bool // among those that the Site carries
 	wake    atomic.Pointer[func()]
 	beat    atomic.Bool              // a heartbeat is due
+	asked   atomic.Bool              // a question about it is open
 	names   atomic.Pointer[[]string] // of the site channels heard; nil for none, or where nobody asks
 
 	mu        sync.Mutex
@@ -34,6 +36,7 @@ type EventStream struct {
 	processes []*processReader
 	said      []func(*sse.Batch) // what commands have to say
 	id        cursor.Appender
+	tag       string // of the address, in every cursor
 	turn      int
 	greeted   bool
 	nameless  bool // hello has no id: the cursor presented was none
@@ -89,15 +92,13 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 		return s.stop(b)
 	}
 	events := b.Events()
+	if s.greeted {
+		for _, p := range s.processes {
+			p.drained()
+		}
+	}
 	s.greet(b)
-	for _, say := range s.said {
-		say(b)
-	}
-	s.said = nil
-	for _, p := range s.processes {
-		p.drained()
-	}
-	more = s.merge(b, budget)
+	more = s.sayAll(b, budget) || s.merge(b, budget)
 	switch due := s.beat.Swap(false); {
 	case !more && !s.live():
 		s.over = true
@@ -106,6 +107,19 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 		b.Event(nil, "comet:hb", nil)
 	}
 	return more, nil
+}
+
+// sayAll says what commands have left to say, and reports whether budget ended it.
+func (s *EventStream) sayAll(b *sse.Batch, budget int) (more bool) {
+	for len(s.said) > 0 {
+		if b.Len() >= budget {
+			return true
+		}
+		s.said[0](b)
+		s.said = s.said[1:]
+	}
+	s.said = nil
+	return false
 }
 
 // merge takes one event of each channel in turn, so that no channel starves
@@ -173,7 +187,7 @@ func (s *EventStream) say(b *sse.Batch, event string, data any) {
 // the next call.
 func (s *EventStream) cursor() []byte {
 	a := &s.id
-	a.Reset()
+	a.Reset(s.tag)
 	for _, r := range s.sites {
 		switch {
 		case r.address < 0:
@@ -193,13 +207,13 @@ func (s *EventStream) cursor() []byte {
 		}
 	}
 	for _, p := range s.processes {
-		if !p.removed || p.superseded {
+		if !p.removed || p.superseded && p.slot == 0 {
 			a.Process(cursor.Process{Slot: p.slot, Token: p.token, Generation: p.generation, Number: p.number})
 		} else if p.slot == 0 {
 			a.Process(cursor.Process{Removed: true})
 		}
 	}
-	if len(a.Buf) == 0 {
+	if a.Empty() {
 		s.unmoved()
 	}
 	return a.Buf
@@ -271,7 +285,7 @@ func (s *EventStream) Gone(error) {
 // rename publishes the names of the site channels, for a process of the
 // address's own that makes channels. It needs s.mu.
 func (s *EventStream) rename() {
-	if len(s.processes) == 0 {
+	if !s.own {
 		return
 	}
 	names := make([]string, 0, len(s.sites))

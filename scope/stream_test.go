@@ -220,7 +220,7 @@ func TestGone(t *testing.T) {
 			tb.query = strings.Replace(tb.query, p.Token(), "AAAAAAAAAAAAAAAAAAAAAA", 1)
 		}
 		events := tb.connect().hear()
-		wires = append(wires, strings.Replace(wire(events), p.Token(), "AAAAAAAAAAAAAAAAAAAAAA", 1))
+		wires = append(wires, strings.Replace(untagged(events), p.Token(), "AAAAAAAAAAAAAAAAAAAAAA", 1))
 		if !tb.ended || len(of(events, "comet:gone")) != 1 {
 			t.Fatal(how, events)
 		}
@@ -292,7 +292,7 @@ func TestCursors(t *testing.T) {
 		"garbage!": "cursor", "7.1": "cursor", "0.zzzz": "future", "*other~0.1": "reset", "0.1": "trimmed",
 	} {
 		other := *tb
-		other.lastID, other.wakes = cursor, make(chan struct{}, 1)
+		other.lastID, other.wakes = tag(t, tb.query)+cursor, make(chan struct{}, 1)
 		if reason == "trimmed" {
 			k.put(chat, numbers(4, 9)...)
 		}

@@ -16,13 +16,13 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	defer func() { after() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return !r.removed && r.process == p }); i >= 0 {
+	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return r.carries(p) }); i >= 0 {
 		return Reply{State: "attached", K: s.processes[i].slot}, nil
 	}
 	s.prune(p.token)
 	attached := len(slices.DeleteFunc(slices.Clone(s.processes), func(r *processReader) bool { return r.removed }))
-	if s.gone || s.over {
-		return Reply{}, refuse("conflict", "the event stream has just ended")
+	if err := s.takesCommands(); err != nil {
+		return Reply{}, err
 	}
 	if attached >= AttachMax {
 		return Reply{}, refuse("refused", "the event stream carries %d client processes, which is the most", attached)
@@ -39,11 +39,28 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	return Reply{State: "attached", K: r.slot}, nil
 }
 
+// saidMax is how much commands may leave to say while the peer does not read.
+const saidMax = 100
+
+// takesCommands needs s.mu.
+func (s *EventStream) takesCommands() error {
+	switch {
+	case s.gone || s.over:
+		return refuse("conflict", "the event stream has just ended")
+	case len(s.said) >= saidMax:
+		return refuse("busy", "%d answers to commands wait for the page to read", len(s.said))
+	}
+	return nil
+}
+
 // prune forgets the attached processes that have left: those that only the cursor
 // knew, and an older attachment of the one that comes. It needs s.mu.
 func (s *EventStream) prune(token string) {
 	s.processes = slices.DeleteFunc(s.processes, func(r *processReader) bool {
-		return r.slot > 0 && r.removed && (!r.superseded || r.token == token)
+		if r.slot > 0 && r.token == token {
+			r.removed = true // a newer event stream had taken it from here
+		}
+		return r.slot > 0 && r.removed
 	})
 }
 
@@ -70,7 +87,7 @@ func (s *EventStream) detach(token string) bool {
 	return true
 }
 
-// register hears a site channel besides; nil stands for one that there is not.
+// register hears a site channel besides.
 func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,17 +96,10 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply,
 	switch {
 	case i >= 0 && !s.sites[i].removed:
 		return Reply{State: "heard"}, nil
-	case s.gone || s.over:
-		return Reply{}, refuse("conflict", "the event stream has just ended")
+	case s.takesCommands() != nil:
+		return Reply{}, s.takesCommands()
 	case len(s.sites) >= s.site.config.MaxChannels && i < 0:
 		return Reply{}, refuse("refused", "the event stream hears %d site channels, which is the most", len(s.sites))
-	}
-	if channel == nil {
-		s.said = append(s.said, func(b *sse.Batch) {
-			s.say(b, "closed", channelNotice{Channel: ref.Name, Reason: "unavailable", Final: true})
-		})
-		s.Wake()
-		return Reply{State: "closed"}, nil
 	}
 	r := &siteReader{stream: s, name: ref.Name, address: -1}
 	if i >= 0 {
@@ -118,7 +128,7 @@ func (s *EventStream) close(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == name && !r.removed })
-	if i < 0 || s.gone {
+	if i < 0 || s.takesCommands() != nil {
 		return false
 	}
 	s.sites[i].leave()
@@ -160,11 +170,11 @@ func (s *EventStream) checkRoom(more, processes int) error {
 		switch {
 		case p.slot == 0:
 			own = true
-		case !p.removed || p.superseded:
+		case !p.removed:
 			processes++
 		}
 	}
-	if err := s.site.checkLength(s.query+named, channels, processes, own); err != nil {
+	if err := s.site.checkLength(s.query, named, channels, processes, own); err != nil {
 		return refuse("refused", "%v", err)
 	}
 	return nil

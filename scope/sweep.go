@@ -3,66 +3,118 @@ package scope
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
+	"sync/atomic"
 )
 
-// sweepers is how many sessions and readers are asked about at once: one slow
-// answer must not hold up all others.
+// sweepers is how many questions one sweep has open at once: a slow answer must
+// not hold up all others.
 const sweepers = 8
 
-// startSweep has sessions and readers asked about with the heartbeat, as long as
-// there are event streams. It needs s.mu.
-func (s *Site) startSweep() {
-	if s.sweeping || s.hooks.Alive == nil && s.hooks.Allow == nil {
-		return
-	}
-	s.sweeping = true
-	s.armSweep()
+// A sweep asks the app about something again and again, with the heartbeat, as
+// long as there are event streams. There are two, so that neither waits for the
+// other: for sessions, and for what readers may hear.
+type sweep struct {
+	armed bool // guarded by Site.mu
 }
 
-func (s *Site) armSweep() {
+// startSweeps needs s.mu.
+func (s *Site) startSweeps() {
+	if s.hooks.Alive != nil {
+		s.arm(&s.sessionSweep, s.askSessions)
+	}
+	if s.hooks.Allow != nil {
+		s.arm(&s.readerSweep, s.askReaders)
+	}
+}
+
+// arm needs s.mu.
+func (s *Site) arm(w *sweep, ask func()) {
+	if w.armed {
+		return
+	}
+	w.armed = true
 	s.wheel.After(s.config.Heartbeat*3/4, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.down || len(s.streams) == 0 {
-			s.sweeping = false
+		if w.armed = false; s.down || s.carried.all == 0 {
 			return
 		}
 		s.work.Add(1)
-		go s.sweep()
+		go func() {
+			defer s.work.Done()
+			ask()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !s.down && s.carried.all > 0 {
+				s.arm(w, ask)
+			}
+		}()
 	})
 }
 
-// sweep ends what its session or the app no longer allows, off the writers.
-func (s *Site) sweep() {
-	defer s.work.Done()
-	ctx, cancel := context.WithTimeout(s.ctx, s.config.Heartbeat)
-	defer cancel()
+// askSessions ends the sessions that are no more.
+func (s *Site) askSessions() {
 	s.mu.Lock()
 	hooks := s.hooks
-	var sessions []string
-	for key, ses := range s.sessions {
-		if attached(ses.processes) {
-			sessions = append(sessions, key)
-		}
+	sessions := make([]*session, 0, len(s.sessions))
+	for _, ses := range s.sessions {
+		sessions = append(sessions, ses)
 	}
+	s.mu.Unlock()
+	ask(s, sessions, func(ctx context.Context, ses *session) {
+		if !s.alive(ctx, hooks, ses.key) {
+			s.EndSession(ses.key)
+		}
+	})
+}
+
+// askReaders takes away what readers may not hear any more.
+func (s *Site) askReaders() {
+	s.mu.Lock()
 	streams := make([]*EventStream, 0, len(s.streams))
 	for es := range s.streams {
 		streams = append(streams, es)
 	}
 	s.mu.Unlock()
+	ask(s, streams, func(ctx context.Context, es *EventStream) { es.recheck(ctx) })
+}
 
-	if hooks.Alive != nil {
-		inParallel(sessions, func(key string) {
-			if ctx.Err() == nil && !s.alive(ctx, hooks, key) {
-				s.EndSession(key)
+// askable is what a question can be about: one at a time.
+type askable interface{ asking() *atomic.Bool }
+
+func (s *session) asking() *atomic.Bool     { return &s.asked }
+func (s *EventStream) asking() *atomic.Bool { return &s.asked }
+
+// ask asks about every item, a few at a time. An answer that takes longer than a
+// heartbeat is no longer waited for; until it comes, nothing more is asked about
+// that item, and it is as it was.
+func ask[T askable](s *Site, items []T, question func(context.Context, T)) {
+	open := make(chan struct{}, sweepers)
+	items = slices.DeleteFunc(items, func(item T) bool { return item.asking().Swap(true) })
+	for _, item := range items {
+		open <- struct{}{}
+		s.work.Add(1)
+		answered := make(chan struct{})
+		ctx, cancel := context.WithTimeout(s.ctx, s.config.Heartbeat)
+		go func() {
+			defer s.work.Done()
+			defer item.asking().Store(false)
+			defer close(answered)
+			question(ctx, item)
+		}()
+		go func() {
+			select {
+			case <-answered:
+			case <-ctx.Done():
 			}
-		})
+			cancel()
+			<-open
+		}()
 	}
-	if hooks.Allow != nil {
-		inParallel(streams, func(es *EventStream) { es.recheck(ctx) })
+	for range sweepers { // until the last is answered, or given up
+		open <- struct{}{}
 	}
-	s.armSweep()
 }
 
 // alive asks for a session. A panic is no logout.
@@ -74,32 +126,6 @@ func (s *Site) alive(ctx context.Context, hooks Hooks, key string) (alive bool) 
 		}
 	}()
 	return hooks.Alive(ctx, key)
-}
-
-func attached(processes []*ClientProcess) bool {
-	for _, p := range processes {
-		if _, away := p.awaySince(); !away {
-			return true
-		}
-	}
-	return false
-}
-
-func inParallel[T any](items []T, f func(T)) {
-	var wait sync.WaitGroup
-	todo := make(chan T)
-	for range min(sweepers, len(items)) {
-		wait.Go(func() {
-			for item := range todo {
-				f(item)
-			}
-		})
-	}
-	for _, item := range items {
-		todo <- item
-	}
-	close(todo)
-	wait.Wait()
 }
 
 // recheck asks Allow again for every site channel that is heard here.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/ocsigo/comet/internal/cursor"
 	"github.com/ocsigo/comet/scope"
 	"github.com/ocsigo/comet/sse"
 )
@@ -248,4 +250,19 @@ func wire(events []heard) string {
 		fmt.Fprintf(&b, "%s %s %s\n", e.id, e.name, e.data)
 	}
 	return b.String()
+}
+
+// tag is how every cursor of an address begins.
+func tag(t *testing.T, query string) string {
+	t.Helper()
+	address, err := cursor.ParseAddress(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "_" + address.Tag() + "~"
+}
+
+// untagged is wire without what the cursors have of their address.
+func untagged(events []heard) string {
+	return regexp.MustCompile(`(?m)^_...~`).ReplaceAllString(wire(events), "")
 }

@@ -2,6 +2,7 @@ package cursor
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/url"
 	"strconv"
 	"strings"
@@ -44,6 +45,16 @@ func AppendAddress(b []byte, a Address) []byte {
 		b = append(b, "&pull=ask"...)
 	}
 	return b
+}
+
+// Tag is a short name of what the address says, which every cursor of its event
+// streams carries: indices mean nothing to another address. It is no secret, and
+// guards against mistakes, not against forgery.
+func (a Address) Tag() string {
+	h := fnv.New32a()
+	_, _ = h.Write(AppendAddress(nil, a)) // never fails
+	n := uint64(h.Sum32()) % (35 * 36 * 36)
+	return string(appendNumber(nil, n+36*36)) // three digits
 }
 
 // AppendProcess appends TOKEN or TOKEN.NUMBER: a process, and the number after

@@ -40,10 +40,17 @@ type Process struct {
 type Appender struct {
 	Buf   []byte
 	epoch string
+	tag   int // how much of Buf is the tag
 }
 
-// Reset begins a new cursor in the same buffer.
-func (a *Appender) Reset() { a.Buf, a.epoch = a.Buf[:0], "" }
+// Reset begins a new cursor in the same buffer, of the address with this tag.
+func (a *Appender) Reset(tag string) {
+	a.Buf = append(append(a.Buf[:0], '_'), tag...)
+	a.epoch, a.tag = "", len(a.Buf)
+}
+
+// Empty reports whether the cursor says nothing yet.
+func (a *Appender) Empty() bool { return len(a.Buf) == a.tag }
 
 func (a *Appender) separate() {
 	if len(a.Buf) > 0 {
@@ -112,10 +119,9 @@ func (a *Appender) Process(p Process) {
 	}
 }
 
-// ParseCursor reads the cursor of an event stream whose address has channels
-// site channels and, with own, a process. An item that such a stream could not
-// have carried is refused: the cursor is of another one, or forged.
-func ParseCursor(text string, channels int, own bool) (Cursor, error) {
+// ParseCursor reads a cursor of an event stream with this address. One of another
+// address, or with an item that such a stream could not have carried, is refused.
+func ParseCursor(text string, address Address) (Cursor, error) {
 	var c Cursor
 	if len(text) > MaxLength {
 		return c, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadCursor, len(text), MaxLength)
@@ -126,8 +132,12 @@ func ParseCursor(text string, channels int, own bool) (Cursor, error) {
 	if text == "!" {
 		return Cursor{Over: true}, nil
 	}
-	p := parser{channels: channels, own: own, seen: make(map[string]bool)}
-	for item := range strings.SplitSeq(text, "~") {
+	tag, items, said := strings.Cut(text, "~")
+	if tag != "_"+address.Tag() || !said {
+		return c, fmt.Errorf("%w: it is of another address", ErrBadCursor)
+	}
+	p := parser{channels: len(address.Channels), own: address.Process.Token != "", seen: make(map[string]bool)}
+	for item := range strings.SplitSeq(items, "~") {
 		if err := p.item(item); err != nil {
 			return Cursor{}, fmt.Errorf("%w: item %.40q: %w", ErrBadCursor, item, err)
 		}

@@ -16,18 +16,32 @@ const token = "abcdefghijklmnopqrstuv"
 
 func at(epoch string, seq uint64) engine.Position { return engine.Position{Epoch: epoch, Seq: seq} }
 
-func write(f func(*cursor.Appender)) string {
+// address is one with so many channels and, with own, a process.
+func address(channels int, own bool) cursor.Address {
+	var a cursor.Address
+	for i := range channels {
+		a.Channels = append(a.Channels, cursor.Channel{Name: fmt.Sprint("c", i)})
+	}
+	if own {
+		a.Process.Token = token
+	}
+	return a
+}
+
+func write(of cursor.Address, f func(*cursor.Appender)) string {
 	var a cursor.Appender
+	a.Reset(of.Tag())
 	f(&a)
 	return string(a.Buf)
 }
 
 func ExampleAppender() {
 	var a cursor.Appender
+	a.Reset("abc")
 	a.Index(0, engine.Position{Epoch: "k2x9", Seq: 71}, true)
 	a.Process(cursor.Process{Generation: 1, Number: 12})
 	fmt.Println(string(a.Buf))
-	// Output: 0.1z~-1.c
+	// Output: _abc~0.1z~-1.c
 }
 
 func ExampleAppendAddress() {
@@ -87,7 +101,8 @@ func TestAddressRefused(t *testing.T) {
 }
 
 func TestCursorRoundTrip(t *testing.T) {
-	text := write(func(a *cursor.Appender) {
+	of := address(3, true)
+	text := write(of, func(a *cursor.Appender) {
 		a.Index(0, at("same", 40), true)
 		a.Removed(2)
 		a.Index(1, at("other", 3), false)
@@ -95,7 +110,7 @@ func TestCursorRoundTrip(t *testing.T) {
 		a.Process(cursor.Process{Generation: 2, Number: 9})
 		a.Process(cursor.Process{Slot: 3, Token: token, Generation: 1, Number: 0})
 	})
-	got, err := cursor.ParseCursor(text, 3, true)
+	got, err := cursor.ParseCursor(text, of)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +137,19 @@ func TestCursorRefused(t *testing.T) {
 		"-0.1.2." + token, "-1.1.2.short", "-1.1.2." + token + "~-2.1.2." + token, "-~-", "a b", "0.1\n", "!~0.1",
 		strings.Repeat("9", 2000),
 	} {
-		if c, err := cursor.ParseCursor(text, 2, true); !errors.Is(err, cursor.ErrBadCursor) {
-			t.Errorf("%q was read as %+v, %v", text, c, err)
+		of := address(2, true)
+		for _, text := range []string{text, "_" + of.Tag() + "~" + text} {
+			if c, err := cursor.ParseCursor(text, of); !errors.Is(err, cursor.ErrBadCursor) {
+				t.Errorf("%q was read as %+v, %v", text, c, err)
+			}
 		}
 	}
-	if _, err := cursor.ParseCursor("-1.2", 2, false); !errors.Is(err, cursor.ErrBadCursor) {
+	fits := write(address(2, true), func(a *cursor.Appender) { a.Index(1, at("e", 1), true) })
+	if _, err := cursor.ParseCursor(fits, address(3, true)); !errors.Is(err, cursor.ErrBadCursor) {
+		t.Errorf("a cursor of another address: %v", err)
+	}
+	of := address(2, false)
+	if _, err := cursor.ParseCursor("_"+of.Tag()+"~-1.2", of); !errors.Is(err, cursor.ErrBadCursor) {
 		t.Errorf("a process's place in a cursor whose address has none: %v", err)
 	}
 }
@@ -136,7 +159,7 @@ func TestCursorRefused(t *testing.T) {
 func TestCursorSize(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		for _, tag := range []uint32{0, 1<<32 - 1} {
-			text := write(func(a *cursor.Appender) {
+			text := write(address(32, true), func(a *cursor.Appender) {
 				for i := range 32 {
 					a.Index(i, engine.Position{Epoch: "0123456789abcdef", Seq: 1<<40 + uint64(i), Tag: tag}, same)
 				}
@@ -157,7 +180,7 @@ func TestAppenderAllocatesNothing(t *testing.T) {
 	var a cursor.Appender
 	a.Buf = make([]byte, 0, 1024)
 	allocs := testing.AllocsPerRun(100, func() {
-		a.Reset()
+		a.Reset("abc")
 		for i := range 32 {
 			a.Index(i, at("e", 1<<30), false)
 		}
@@ -175,16 +198,19 @@ func FuzzParseCursor(f *testing.F) {
 	f.Add("*e~1.2.3~a@4~!0~-1.1.2."+token, 2, true)
 	f.Add("!", 0, false)
 	f.Fuzz(func(t *testing.T, text string, channels int, own bool) {
-		channels &= 63
-		c, err := cursor.ParseCursor(text, channels, own)
+		of := address(channels&63, own)
+		if text != "!" {
+			text = "_" + of.Tag() + "~" + text
+		}
+		c, err := cursor.ParseCursor(text, of)
 		if err != nil {
 			if !errors.Is(err, cursor.ErrBadCursor) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return
 		}
-		again := write(func(a *cursor.Appender) { rewrite(a, c) })
-		d, err := cursor.ParseCursor(again, channels, own)
+		again := write(of, func(a *cursor.Appender) { rewrite(a, c) })
+		d, err := cursor.ParseCursor(again, of)
 		if err != nil || !reflect.DeepEqual(normal(c), normal(d)) {
 			t.Fatalf("%q became %q: %+v, %+v, %v", text, again, c, d, err)
 		}
@@ -249,7 +275,7 @@ func BenchmarkAppend(b *testing.B) {
 			seq := rand.Uint64N(1 << 40)
 			b.ReportAllocs()
 			for b.Loop() {
-				a.Reset()
+				a.Reset("abc")
 				for i := range n {
 					a.Index(i, at("e", seq), true)
 				}

@@ -6,8 +6,11 @@
 //	v=1&p=TOKEN.NUMBER&c=chat@EPOCH.SEQ&c=news@-3&c=price@newest&pull=ask&after=CURSOR
 //
 // A Cursor is an overlay on it (rule 4): only the positions that moved since
-// the page was made, and what the address lacks. Its items are joined by '~':
+// the page was made, and what the address lacks. It begins with the tag of its
+// address, without which the indices mean nothing; the items follow, each after a
+// '~':
 //
+//	_TAG                     which address the cursor is of
 //	INDEX.SEQ[.TAG]          the address's channel number INDEX, epoch as below
 //	NAME@SEQ[.TAG]           a channel that was registered by command
 //	*EPOCH                   the epoch of the items that follow

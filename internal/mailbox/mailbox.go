@@ -55,7 +55,7 @@ type Box struct {
 // New returns an empty box for at most size unsent entries of at most maxBytes
 // bytes together; as much is kept of what was sent.
 func New(size, maxBytes int) *Box {
-	return &Box{size: size, maxBytes: maxBytes, sent: ring.New[Entry](size, maxBytes)}
+	return &Box{size: size, maxBytes: maxBytes, sent: ring.New[Entry](size+1, maxBytes)}
 }
 
 // Put adds data to the unsent entries; the box owns it from then on. When it
@@ -127,9 +127,10 @@ func (b *Box) Take(number uint64) (Entry, bool) {
 	return e, true
 }
 
-// keep adds e to the sent entries and notes what that pushes out.
+// keep adds e to the sent entries and notes what that pushes out. A final entry
+// pushes out nothing.
 func (b *Box) keep(e Entry) {
-	for {
+	for e.Kind == Data {
 		oldest, ok := b.sent.At(b.sent.First())
 		if !ok || b.sent.Len() < b.size && b.sent.Bytes()+len(e.Data) <= b.maxBytes {
 			break
@@ -146,15 +147,12 @@ func (b *Box) After(number uint64) (Entry, bool) {
 }
 
 // Lose gives up a reader that misses some of what was sent: everything is
-// dropped, and a final Full takes the place of the newest sent entry. It returns
-// that one's number.
-func (b *Box) Lose(reason string) (number uint64) {
-	number = b.Newest()
+// dropped, and what is left is a final Full, sent under number.
+func (b *Box) Lose(number uint64, reason string) {
 	b.unsent, b.head, b.unsentBytes = nil, 0, 0
 	b.sent.Reset()
 	b.discarded, b.final = 0, true
 	b.sent.Push(Entry{Number: number, Kind: Full, Reason: reason}, 0)
-	return number
 }
 
 // Newest returns the number of the newest entry that was sent, 0 for none.

@@ -136,21 +136,33 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
-func TestLosePutsFullInThePlaceOfTheNewest(t *testing.T) {
+func TestLoseLeavesAFull(t *testing.T) {
 	b := mailbox.New(2, 100)
 	for n := uint64(1); n <= 4; n++ {
 		put(t, b, 1)
 		b.Take(n)
 	}
 	put(t, b, 1)
-	if n := b.Lose("trimmed"); n != 4 || b.Unsent() != 0 || !b.Final() || b.Discarded() != 0 {
-		t.Fatalf("lost at %d, %d unsent, discarded %d", n, b.Unsent(), b.Discarded())
+	b.Lose(9, "trimmed")
+	if b.Unsent() != 0 || !b.Final() || b.Discarded() != 0 {
+		t.Fatalf("%d unsent, discarded %d", b.Unsent(), b.Discarded())
 	}
-	e, ok := b.After(0)
-	if !ok || e.Kind != mailbox.Full || e.Number != 4 || e.Reason != "trimmed" {
+	e, ok := b.After(4)
+	if !ok || e.Kind != mailbox.Full || e.Number != 9 || e.Reason != "trimmed" {
 		t.Fatalf("what is left is %+v", e)
 	}
-	if _, ok := b.After(4); ok {
+	if _, ok := b.After(9); ok {
 		t.Fatal("something follows the full")
+	}
+}
+
+func TestTheEndPushesNothingOut(t *testing.T) {
+	b := mailbox.New(1, 100)
+	put(t, b, 1)
+	b.Take(1)
+	b.Finish(mailbox.Closed, "closed")
+	b.Take(2)
+	if e, ok := b.After(0); !ok || e.Kind != mailbox.Data || b.Discarded() != 0 {
+		t.Fatalf("the last value is not kept: %+v, discarded %d", e, b.Discarded())
 	}
 }
