@@ -70,11 +70,11 @@ func create[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*Cha
 // CreateUnlimited makes a channel private to p's tab that reads s one value at
 // a time: when the tab connects or comes back, and for each of its pulls (with
 // pull=ask in the URL, for these only). Each value is as fresh as the request,
-// nothing is read ahead, and nothing while the tab is away. It has no size: it
-// keeps only the newest value sent, for a tab that lost it, and is never full
-// (a Continuous one is as a channel of size 1000). What is Sent to its stream
-// waits in front of it, within the StreamConfig's bounds. The stream's end is read as its values are:
-// after io.EOF or Sender.Close the tab hears it, and the channel ends, when it
+// nothing is read ahead, and nothing while the tab is away. It has no size, for
+// nothing waits to be sent; the last 1000 values that were sent are kept, for a
+// tab that lost them, and one that comes back from before those hears full. What
+// is Sent to its stream waits in front of it, within the StreamConfig's bounds.
+// The stream's end is read as its values are: after io.EOF or Sender.Close the tab hears it, and the channel ends, when it
 // next asks.
 //
 // Errors as for Create.

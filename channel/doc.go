@@ -8,7 +8,7 @@
 //	Create            all, in a Site       the last Size values     a slow reader: full, and goes on
 //	Create            a tab, in a process  Size values to be sent   the channel: full, the end
 //	CreateNewest      all, in a Site       the newest value         a newer one replaces it
-//	CreateUnlimited   a tab, in a process  the newest value sent    a newer one replaces it
+//	CreateUnlimited   a tab, in a process  nothing: read when asked a tab far behind: full, the end
 //	External          all, elsewhere       what it keeps there      as it is there
 //
 // An unlimited channel is read when its tab connects, comes back or asks; what
