@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"engine/memory":      {"engine", "internal/ring"},
 	"engine/enginetest":  {"engine"},
 	"sse":                {},
-	"internal/wire":      {"sse"},
+	"internal/wire":      {"sse", "internal/wheel"},
 	"internal/ring":      {},
 	"internal/mailbox":   {"internal/ring"},
 	"internal/cursor":    {"engine"},
