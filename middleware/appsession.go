@@ -35,15 +35,6 @@ type appSessions struct {
 	known   bindings
 }
 
-// A visit is what appSessions knows of a request between enter and leave.
-type visit struct {
-	id    string   // the session id that the request named, if before is known
-	was   *binding // of that id; nil when nobody here belongs to it
-	taken *binding // of the process that the request made
-	in    string   // the record that taken was looked for in; "" when there was none
-	put   bool     // the key of taken is not in a record yet
-}
-
 // forever is beyond any process's inactivity: only its end comes first.
 const forever = 10 * 365 * 24 * time.Hour
 
@@ -154,14 +145,12 @@ func (s *appSessions) answered(c *fiber.Ctx, v *visit) naming {
 	return n
 }
 
-func (s *appSessions) enter(c *fiber.Ctx) *visit {
-	v := new(visit)
+func (s *appSessions) enter(c *fiber.Ctx, v *visit) {
 	if id := s.requestID(c); id != "" {
 		if v.was = s.known.enter(id); v.was != nil {
 			v.id = utils.CopyString(id)
 		}
 	}
-	return v
 }
 
 // find reads the record; where that fails, memory serves for the sessions of
@@ -216,10 +205,17 @@ func (s *appSessions) take(c *fiber.Ctx, v *visit) (string, error) {
 	return v.taken.key, nil
 }
 
-func (s *appSessions) hold(v *visit, p *scope.ClientProcess) {
+func (s *appSessions) hold(_ *fiber.Ctx, v *visit, p *scope.ClientProcess) error {
 	b := v.taken
 	s.known.hold(b)
 	p.AfterInactive(forever, func(error) { s.known.release(b) })
+	return nil
+}
+
+// untake leaves nothing for leave to write.
+func (s *appSessions) untake(v *visit) {
+	s.known.leave(v.taken)
+	v.taken, v.in, v.put = nil, "", false
 }
 
 // leave lets the client processes follow what the handlers did to the session,
@@ -321,20 +317,21 @@ func (s *appSessions) end(c *fiber.Ctx, v *visit) (string, error) {
 	return s.find(c, false)
 }
 
-// alive reads the record that was last known to hold the key. While a request
-// of the session is under way the answer is its leave's to give: a record that
-// is just being regenerated is missing for a moment.
+// alive reads the record that was last known to hold the key.
 func (s *appSessions) alive(session string) bool {
-	id, ask := s.known.recordOf(session)
-	if !ask {
+	id := s.known.recordOf(session)
+	if id == "" {
 		return true
 	}
 	key, err := s.key(id)
-	if err == nil && key == session || err != nil && err != errNoRecord {
+	if err != nil && err != errNoRecord {
 		return true
 	}
-	now, ask := s.known.recordOf(session)
-	return !ask || now != id // else it moved while we looked
+	if err == nil && key == session {
+		s.known.found(session, id)
+		return true
+	}
+	return !s.known.lost(session, id)
 }
 
 // close has nothing to close: the store is the app's.

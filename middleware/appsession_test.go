@@ -437,11 +437,14 @@ func TestAppSessionFailingStorage(t *testing.T) {
 	}
 }
 
-// A process whose session could not be kept is no page to send.
+// A process whose session could not be kept is no page to send, and has ended
+// (rule 13).
 func TestAppSessionThatCannotBeKept(t *testing.T) {
+	var token string
 	l := newLoginApp(t, session.Config{}, func(l *loginApp) {
 		l.app.Get("/break", func(c *fiber.Ctx) error {
 			err := l.tabs.page(c)
+			token, _, _ = strings.Cut(string(c.Response().Body()), " ")
 			l.storage.breakWith(errors.New("disk on fire"))
 			return err
 		})
@@ -450,6 +453,59 @@ func TestAppSessionThatCannotBeKept(t *testing.T) {
 	if a.status != 500 || !strings.Contains(a.body, "disk on fire") {
 		t.Errorf("the page came: %d %s", a.status, a.body)
 	}
+	if l.tabs.of(token).Err() == nil {
+		t.Error("the process lives on")
+	}
+}
+
+// A visitor whom the site refuses a process gets no session from Comet (rule 13).
+func TestAppSessionOfARefusedProcess(t *testing.T) {
+	storage := new(shelf)
+	site := newSite(t, scope.SiteConfig{MaxSessions: 5})
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: site, Session: session.New(session.Config{Storage: storage})}))
+	app.Get("/", func(c *fiber.Ctx) error {
+		_, err := middleware.ClientProcess(c)
+		if errors.Is(err, scope.ErrTooMany) {
+			return c.SendString("without")
+		}
+		return err
+	})
+	b := serve(t, app)
+	for range 20 {
+		b.forget()
+		if a := b.get("/"); (a.body == "without") != (a.cookie("session_id") == nil) {
+			t.Errorf("%q, with the cookie %v", a.body, a.cookie("session_id"))
+		}
+	}
+	if n := len(storage.keys()); n != 5 {
+		t.Errorf("5 sessions are allowed, %d records are kept", n)
+	}
+}
+
+// A logout elsewhere is heard within three heartbeats, also while a request of
+// the session hangs (rule 13: nobody waits without a bound).
+func TestAppSessionVanishesUnderARequestThatHangs(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	l := newLoginApp(t, session.Config{}, func(l *loginApp) {
+		l.app.Get("/hang", func(c *fiber.Ctx) error {
+			close(entered)
+			<-release
+			return nil
+		})
+	})
+	_, address := l.tab("/")
+	es := l.heard(address)
+	var wg sync.WaitGroup
+	wg.Go(func() { l.do("GET", "/hang", "") })
+	<-entered
+	if err := l.store.Delete(l.cookies()[0].Value); err != nil { // logged out elsewhere
+		t.Fatal(err)
+	}
+	es.expect("comet:gone", "")
+	close(release)
+	wg.Wait()
 }
 
 // A panic in a handler leaves nothing held: the heartbeat goes on asking.

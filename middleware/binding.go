@@ -6,11 +6,18 @@ import "sync"
 // The record's id changes when the app regenerates it; the key, and with it the
 // client processes, stays. It lives while a process or a request holds it.
 type binding struct {
-	key   string
-	id    string // "" until the key is in a record
-	holds int    // processes and requests
-	busy  int    // of them, requests: while there are any, their leave decides
+	key    string
+	id     string // "" until the key is in a record
+	holds  int    // processes and requests
+	busy   int    // of them, requests
+	misses int    // how often in turn the record was missing under a request
 }
+
+// maxMisses is how often, in turn, a heartbeat may miss a record while a request
+// of the session is under way. A record that is just being regenerated or saved
+// is not as it should be until the request's leave; but a request that hangs, or
+// requests without a gap, must not hide a logout for longer.
+const maxMisses = 2
 
 // bindings are those of this Comet's processes, found by either name. They are
 // what makes requests of sessions without processes cost nothing, and what the
@@ -77,11 +84,12 @@ func (t *bindings) name(b *binding, id string) {
 	t.byID[id] = b
 }
 
-// move is name for a binding that is held.
+// move is name for a binding that is held, and whose key is in the record.
 func (t *bindings) move(b *binding, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.name(b, id)
+	b.misses = 0
 }
 
 // seen is told of every record in which a key was found: an id that was
@@ -91,6 +99,7 @@ func (t *bindings) seen(key, id string) {
 	defer t.mu.Unlock()
 	if b := t.byKey[key]; b != nil {
 		t.name(b, id)
+		b.misses = 0
 	}
 }
 
@@ -125,15 +134,40 @@ func (t *bindings) drop(b *binding) {
 	}
 }
 
-// recordOf returns the record that has to hold key, and whether to ask it now.
-func (t *bindings) recordOf(key string) (id string, ask bool) {
+// recordOf returns the record that has to hold key, "" if there is none yet.
+func (t *bindings) recordOf(key string) (id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.byKey[key]; b != nil {
+		id = b.id
+	}
+	return id
+}
+
+// found is told that the record id holds key.
+func (t *bindings) found(key, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.byKey[key]; b != nil && b.id == id {
+		b.misses = 0
+	}
+}
+
+// lost is told that the record id does not hold key, and reports whether that is
+// to be believed: not when the key moved meanwhile, nor the first maxMisses
+// times that a request may be the cause.
+func (t *bindings) lost(key, id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.byKey[key]
-	if b == nil || b.id == "" || b.busy > 0 {
-		return "", false
+	if b == nil || b.id != id {
+		return false
 	}
-	return b.id, true
+	if b.busy == 0 {
+		return true
+	}
+	b.misses++
+	return b.misses > maxMisses
 }
 
 // keyOf returns the key that the record id was last known to hold.

@@ -48,9 +48,14 @@ type Config struct {
 
 	// SessionLife is how long one of Comet's own sessions lasts after the last
 	// request that used it: one that asked for its client process, or a command.
-	// An open event stream does not extend it. As long does the storage keep the
-	// entry of a visitor who never returns. At least a second. Not with Session,
-	// whose store has its own Expiration.
+	// An open event stream does not extend it. At least a second. Not with
+	// Session, whose store has its own Expiration.
+	//
+	// As long does the storage keep the entry of a visitor who never returns,
+	// also of one whose page never connected. SiteConfig.MaxSessions bounds the
+	// sessions that have pages, so new entries come at most at the rate of
+	// MaxSessions in each SiteConfig.ConnectWithin. Where visitors may be
+	// robots, put a limiter before the pages or choose a shorter life.
 	//
 	// Optional. Default: 24 h.
 	SessionLife time.Duration

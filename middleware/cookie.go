@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/gofiber/storage/memory/v2"
 	"github.com/valyala/fasthttp"
 
@@ -122,19 +123,30 @@ func (s *cookieSessions) find(c *fiber.Ctx, extend bool) (string, error) {
 	return session, nil
 }
 
-func (s *cookieSessions) take(c *fiber.Ctx, _ *visit) (string, error) {
+func (s *cookieSessions) take(c *fiber.Ctx, v *visit) (string, error) {
 	session, _ := s.find(c, true)
 	if session != "" {
 		return session, nil
 	}
-	id := s.id(c)
-	if id == "" || s.ended(c) {
+	id, said := s.answered(c)
+	if !said {
+		id = s.id(c)
+	}
+	if id == "" {
 		id = randomText()
 	}
-	if err := s.write(c, id); err != nil {
-		return "", fmt.Errorf("writing a session record: %w", err)
-	}
+	v.began = utils.CopyString(id)
 	return s.named(id), nil
+}
+
+func (s *cookieSessions) hold(c *fiber.Ctx, v *visit, _ *scope.ClientProcess) error {
+	if v.began == "" {
+		return nil
+	}
+	if err := s.write(c, v.began); err != nil {
+		return fmt.Errorf("writing a session record: %w", err)
+	}
+	return nil
 }
 
 // end deletes the record, without which the cookie is worth nothing, to whoever
@@ -150,12 +162,14 @@ func (s *cookieSessions) end(c *fiber.Ctx, _ *visit) (string, error) {
 	return session, err
 }
 
-// ended reports whether the response takes the cookie away.
-func (s *cookieSessions) ended(c *fiber.Ctx) bool {
+// answered returns the id that the response has in the cookie by now, "" when it
+// takes it away: this Comet, or another of its name, did that.
+func (s *cookieSessions) answered(c *fiber.Ctx) (id string, said bool) {
 	cookie := fasthttp.AcquireCookie()
 	defer fasthttp.ReleaseCookie(cookie)
 	cookie.SetKey(s.name)
-	return c.Response().Header.Cookie(cookie) && len(cookie.Value()) == 0
+	said = c.Response().Header.Cookie(cookie)
+	return string(cookie.Value()), said
 }
 
 func (s *cookieSessions) alive(session string) bool {
@@ -173,7 +187,7 @@ func (s *cookieSessions) close() {
 
 // What the handlers do to a session concerns this kind only through end.
 
-func (s *cookieSessions) enter(*fiber.Ctx) *visit           { return nil }
-func (s *cookieSessions) hold(*visit, *scope.ClientProcess) {}
-func (s *cookieSessions) leave(*fiber.Ctx, *visit) error    { return nil }
-func (s *cookieSessions) abandon(*visit)                    {}
+func (s *cookieSessions) enter(*fiber.Ctx, *visit)       {}
+func (s *cookieSessions) untake(*visit)                  {}
+func (s *cookieSessions) leave(*fiber.Ctx, *visit) error { return nil }
+func (s *cookieSessions) abandon(*visit)                 {}

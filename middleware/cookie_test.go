@@ -36,6 +36,70 @@ func TestCookieAndRecordComeWithAProcess(t *testing.T) {
 	}
 }
 
+// A visitor whom the site refuses a process leaves no record and gets no cookie:
+// records do not outgrow MaxSessions (rule 13).
+func TestRefusedProcessLeavesNoRecord(t *testing.T) {
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{MaxSessions: 5})})
+	for range 20 {
+		b.forget()
+		a := b.do("GET", "/", "", "Sec-Fetch-Mode", "navigate")
+		if made := a.status == http.StatusOK; made != (a.cookie("comet") != nil) {
+			t.Errorf("%d %s, with the cookie %v", a.status, a.body, a.cookie("comet"))
+		}
+	}
+	if n := len(storage.keys()); n != 5 {
+		t.Errorf("5 sessions are allowed, %d records are kept", n)
+	}
+}
+
+// A process whose record cannot be written does not stay behind (rule 13).
+func TestProcessWithoutRecordIsEnded(t *testing.T) {
+	storage := new(shelf)
+	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{MaxSessions: 1})})
+	storage.breakWith(errors.New("disk on fire"))
+	if a := b.do("GET", "/", ""); a.status != 500 || !strings.Contains(a.body, "disk on fire") || a.cookie("comet") != nil {
+		t.Fatalf("a session that cannot be kept: %d %s, cookie %v", a.status, a.body, a.cookie("comet"))
+	}
+	storage.breakWith(nil)
+	b.tab("/") // the one place is free
+}
+
+// A page of two Comets that share a cookie has one session id, whose both
+// streams are heard.
+func TestPageOfTwoCometsBeginsOneSession(t *testing.T) {
+	outer, inner := newSite(t), newSite(t)
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: outer}))
+	app.Use(middleware.New(middleware.Config{Site: inner, Path: "/inner"}))
+	app.Get("/", func(c *fiber.Ctx) error {
+		in, innerErr := middleware.ClientProcess(c)
+		out, outerErr := middleware.ClientProcess(c, outer)
+		if err := errors.Join(innerErr, outerErr); err != nil {
+			return err
+		}
+		return c.SendString(in.Token() + " " + out.Token())
+	})
+	app.Get("/who", func(c *fiber.Ctx) error {
+		site := inner
+		if c.Query("site") == "outer" {
+			site = outer
+		}
+		p, err := middleware.ClientProcess(c, site)
+		if err != nil {
+			return err
+		}
+		return c.SendString(p.Token())
+	})
+	b := serve(t, app)
+	in, out, _ := strings.Cut(b.get("/").body, " ")
+	for site, token := range map[string]string{"inner": in, "outer": out} {
+		if a := b.do("GET", "/who?site="+site, "", "Comet-Process", token); a.body != token {
+			t.Errorf("the %s Comet says: %d %s", site, a.status, a.body)
+		}
+	}
+}
+
 // A proxy that takes TLS off says so, and Fiber's app decides whether to
 // believe it.
 func TestCookieIsSecureUnderTLS(t *testing.T) {

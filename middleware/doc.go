@@ -42,8 +42,8 @@
 //
 // Without Config.Session the session is a cookie (HttpOnly, SameSite=Lax, Secure
 // when the request came by TLS as Fiber's Ctx.Secure sees it) and a record with
-// an expiry. Both come into being when a process does: a page that has none sets
-// no cookie. [EndSession] is the logout.
+// an expiry. Both come into being with a process: a page that has none, or is
+// refused one, sets no cookie. [EndSession] is the logout.
 //
 // With Config.Session it is the app's session, in which Comet puts one random
 // key once there is a process: after the handlers, so that neither their copy
@@ -53,8 +53,9 @@
 // response goes out, and a key that an older copy of the session overwrote is put
 // back. In handlers registered before it any of these ends them within a
 // heartbeat, as does a session that vanishes elsewhere: it expires, the store is
-// emptied, another server deletes it. An event stream does not keep a session
-// alive.
+// emptied, another server deletes it; while a request of the session is under
+// way, which may be about to save it, within three. An event stream does not keep
+// a session alive.
 //
 // A storage that fails is not a logout: until it answers, sessions that are known
 // count as alive.

@@ -3,6 +3,9 @@ package middleware
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -37,8 +40,7 @@ func (m *comet) stream(c *fiber.Ctx) error {
 	if err != nil {
 		return comeAgain(c, m.cfg.Retry)
 	}
-	// Nothing that lives on may hang on the request or its context.
-	events, err := m.site.OpenStream(context.Background(), request)
+	events, err := m.open(request)
 	if errors.Is(err, scope.ErrOver) {
 		c.Set(fiber.HeaderCacheControl, notStored)
 		c.Status(fiber.StatusNoContent)
@@ -55,6 +57,24 @@ func (m *comet) stream(c *fiber.Ctx) error {
 	return nil
 }
 
+// maxOpening bounds how long a shared engine and Config.Allow may take to open
+// an event stream.
+const maxOpening = 10 * time.Second
+
+// open opens the event stream. What was asked when the time was over is not
+// known to be gone: the browser shall come back (rule 12).
+func (m *comet) open(r scope.Request) (*scope.EventStream, error) {
+	// Nothing that lives on may hang on the request or its context.
+	ctx, cancel := context.WithTimeout(context.Background(), maxOpening)
+	defer cancel()
+	events, err := m.site.OpenStream(ctx, r)
+	if late := ctx.Err(); late != nil && err == nil {
+		events.Gone(late)
+		return nil, fmt.Errorf("it took longer than %v: %w", maxOpening, late)
+	}
+	return events, err
+}
+
 // request copies out of c all that outlives it.
 func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
 	session, err := m.sessions.find(c, extend)
@@ -67,10 +87,20 @@ func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
 		LastEventID: utils.CopyString(last),
 		Reconnect:   last != "",
 		Reader:      scope.Reader{Session: session},
+		Path:        m.pathLength(c),
 		Address:     utils.CopyString(c.IP()),
 	}
 	if m.cfg.User != nil {
 		r.Reader.User = utils.CopyString(m.cfg.User(c))
 	}
 	return r, nil
+}
+
+// pathLength is how long the path is that the browser asked for.
+func (m *comet) pathLength(c *fiber.Ctx) int {
+	if m.cfg.PublicPath != "" {
+		return len(m.cfg.PublicPath)
+	}
+	path, _, _ := strings.Cut(c.OriginalURL(), "?")
+	return len(path)
 }

@@ -16,6 +16,7 @@ type comet struct {
 	origins  origins
 	sessions sessions
 	caches   cacheWatch
+	asking   chan struct{} // a place each for those who wait for the session storage
 }
 
 // New returns the middleware. It serves the event stream at Config.Path, and
@@ -37,7 +38,10 @@ func New(config ...Config) fiber.Handler {
 func build(config ...Config) (*comet, error) {
 	cfg, err := configDefault(config...)
 	err = errors.Join(err, checkPrefork(cfg.Site))
-	m := &comet{cfg: cfg, site: cfg.Site, origins: newOrigins(cfg.Origins), caches: cacheWatch{log: cfg.Logger}}
+	m := &comet{
+		cfg: cfg, site: cfg.Site, origins: newOrigins(cfg.Origins), caches: cacheWatch{log: cfg.Logger},
+		asking: make(chan struct{}, maxAsking),
+	}
 	if err == nil {
 		if m.site == nil {
 			m.site = scope.NewSite()
@@ -97,12 +101,12 @@ func (m *comet) accompany(c *fiber.Ctx, prefix string) (err error) {
 	if err := r.clash(); err != nil {
 		return err
 	}
-	r.visit = m.sessions.enter(c)
+	m.sessions.enter(c, &r.visit)
 	c.Locals(localsKey{}, r)
 	left := false
 	defer func() {
 		if !left { // a panic: no answer to go by
-			m.sessions.abandon(r.visit)
+			m.sessions.abandon(&r.visit)
 		}
 	}()
 	err = c.Next()

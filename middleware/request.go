@@ -24,7 +24,7 @@ type request struct {
 	comet  *comet
 	outer  *request
 	prefix string // where the Comet stands; the request's own memory
-	visit  *visit
+	visit  visit
 
 	asked     bool // ClientProcess was called; process and err are its answer
 	process   *scope.ClientProcess
@@ -143,20 +143,27 @@ func (r *request) byToken(c *fiber.Ctx, token string) (*scope.ClientProcess, err
 }
 
 func (r *request) mint(c *fiber.Ctx) (*scope.ClientProcess, error) {
-	session, err := r.comet.sessions.take(c, r.visit)
+	session, err := r.comet.sessions.take(c, &r.visit)
 	if err != nil {
 		return nil, fmt.Errorf("comet.ClientProcess: taking up the session: %w", err)
 	}
 	p, err := r.comet.site.NewProcess(session)
 	if err != nil {
+		r.comet.sessions.untake(&r.visit)
 		return nil, err
 	}
-	r.comet.sessions.hold(r.visit, p)
+	if err := r.comet.sessions.hold(c, &r.visit, p); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("comet.ClientProcess: keeping the session: %w", err)
+	}
+	r.process = p
 	r.mustNotBeStored(c)
 	if r.left { // an error handler's page: what leave does is still to be done
-		err = r.leave(c)
+		if err := r.leave(c); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, nil
 }
 
 // tokenOf returns the token that the request carries, in memory of its own.
@@ -238,11 +245,11 @@ func EndSession(c *fiber.Ctx, site ...*scope.Site) error {
 		return fmt.Errorf("comet.EndSession: %w", err)
 	}
 	if len(site) == 1 {
-		return r.comet.endSession(c, r.visit)
+		return r.comet.endSession(c, &r.visit)
 	}
 	var faults []error
 	for ; r != nil; r = r.outer {
-		faults = append(faults, r.comet.endSession(c, r.visit))
+		faults = append(faults, r.comet.endSession(c, &r.visit))
 	}
 	return errors.Join(faults...)
 }
@@ -272,7 +279,8 @@ func (r *request) leave(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderCacheControl, notStored)
 		r.comet.caches.page(c)
 	}
-	if err := r.comet.sessions.leave(c, r.visit); err != nil {
+	if err := r.comet.sessions.leave(c, &r.visit); err != nil {
+		r.process.Close() // only the session of one that this request made is an error
 		return fmt.Errorf("comet: the session of a new client process could not be kept: %w", err)
 	}
 	return nil
