@@ -9,7 +9,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock e2e"
+modules="middleware/stock bench e2e"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -34,6 +34,10 @@ go test -race -shuffle=on -timeout 15m ./...
 
 step "Fiber's stock middlewares around Comet"
 (cd middleware/stock && go test -race -timeout 5m ./...)
+
+step "the benchmarks' own tests, and the workspace"
+(cd bench && go test -race -timeout 5m ./...)
+GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
 
 step "browser tests"
 if ! command -v chromium >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
