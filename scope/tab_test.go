@@ -23,6 +23,7 @@ type tab struct {
 	t      *testing.T
 	site   *scope.Site
 	query  string
+	path   int // how long the URL is before it
 	reader scope.Reader
 	lastID string
 	stream *scope.EventStream
@@ -37,18 +38,29 @@ type heard struct{ name, data, id string }
 
 func newTab(t *testing.T, site *scope.Site, session string, p *scope.ClientProcess, refs ...scope.Ref) *tab {
 	t.Helper()
-	link, err := site.Link(context.Background(), p, len("/comet"), refs...)
+	return newTabAt(t, site, len("/comet"), session, p, refs...)
+}
+
+// newTabAt is newTab below a path of that length.
+func newTabAt(t *testing.T, site *scope.Site, path int, session string, p *scope.ClientProcess, refs ...scope.Ref) *tab {
+	t.Helper()
+	link, err := site.Link(context.Background(), p, path, refs...)
 	if err != nil {
 		t.Fatal("Link:", err)
 	}
-	return &tab{t: t, site: site, query: link.Query, reader: scope.Reader{Session: session}, wakes: make(chan struct{}, 1)}
+	return &tab{t: t, site: site, query: link.Query, path: path, reader: scope.Reader{Session: session}, wakes: make(chan struct{}, 1)}
+}
+
+// duplicate is another tab with the same page, which has heard nothing yet.
+func (tb *tab) duplicate() *tab {
+	return &tab{t: tb.t, site: tb.site, query: tb.query, path: tb.path, reader: tb.reader, wakes: make(chan struct{}, 1)}
 }
 
 // connect opens the event stream, with what the tab last heard.
 func (tb *tab) connect() *tab {
 	tb.t.Helper()
 	s, err := tb.site.OpenStream(context.Background(), scope.Request{
-		Query: tb.query, LastEventID: tb.lastID, Reconnect: tb.lastID != "", Reader: tb.reader,
+		Query: tb.query, LastEventID: tb.lastID, Reconnect: tb.lastID != "", Reader: tb.reader, Path: tb.path,
 	})
 	if errors.Is(err, scope.ErrOver) {
 		tb.dead, tb.stream = true, nil

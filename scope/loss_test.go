@@ -1,0 +1,160 @@
+package scope_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/ocsigo/comet/scope"
+)
+
+// TestFullForADuplicateReachesTheFirst proves rules 1 and 7: a duplicated tab, to
+// which a channel's past is lost, ends it; the first tab, which had missed nothing,
+// hears so too.
+func TestFullForADuplicateReachesTheFirst(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	q := k.private(p, scope.Spec{Name: "q", Size: 2})
+	first := newTab(t, k.site, "s", p, q).connect()
+	for i := range 5 {
+		k.put(q, fmt.Sprint(i))
+		first.want("q", fmt.Sprint(i))
+	}
+	first.cut()
+	k.put(q, "dropped")
+	full := notice{Channel: "q", Reason: "trimmed", Final: true}
+	duplicate := first.duplicate().connect()
+	duplicate.wantNotice("full", full)
+	duplicate.cut()
+	first.connect().wantNotice("full", full)
+}
+
+// TestAcknowledgedByOther proves rules 1 and 11: what one generation acknowledged,
+// and the process therefore dropped, an older one that returns is told to have
+// missed.
+func TestAcknowledgedByOther(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	q := k.private(p, scope.Spec{Name: "q"})
+	first := newTab(t, k.site, "s", p, q).connect()
+	k.put(q, "1")
+	first.want("q", "1")
+	first.cut()
+	k.put(q, "2")
+	q.Close()
+	duplicate := first.duplicate().connect()
+	duplicate.want("q", "1", "2")
+	duplicate.cut().connect().hear() // acknowledges the end
+	duplicate.cut()
+	events := first.connect().wantNotice("full", notice{Channel: "q", Reason: "trimmed", Final: true})
+	if len(of(events, "q"))+len(of(events, "comet:closed")) > 0 {
+		t.Fatal("what is not kept was heard:", events)
+	}
+}
+
+// TestOpenAgain proves rules 2 and 7: a later Open of a tab begins at what the tab
+// is known to have received, not at what was sent to it.
+func TestOpenAgain(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	q := k.private(p, scope.Spec{Name: "q"})
+	tb := newTab(t, k.site, "s", p, q).connect()
+	k.put(q, "1")
+	tb.want("q", "1")
+	tb.cut().connect().hear() // acknowledges 1
+	k.put(q, "2", "3")
+	tb.bytes() // written, and lost with the connection
+	tb.cut()
+	newTab(t, k.site, "s", p, q).connect().want("q", "2", "3")
+}
+
+// TestEndPushesNothingOut proves rules 1 and 7 at the smallest size: the last value
+// comes again, the end that was sent after it notwithstanding.
+func TestEndPushesNothingOut(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	q := k.private(p, scope.Spec{Name: "q", Size: 1})
+	tb := newTab(t, k.site, "s", p, q).connect()
+	k.put(q, "last words")
+	q.Close()
+	tb.bytes() // written, and lost with the connection
+	tb.cut().connect()
+	events := tb.wantNotice("closed", notice{Channel: "q", Reason: "closed", Final: true})
+	if got := of(events, "q"); fmt.Sprint(got) != "[last words]" {
+		t.Fatal(events)
+	}
+}
+
+// TestEndBeforeSuccessor proves rule 1: a private channel's end is told before the
+// values of the next channel of its name.
+func TestEndBeforeSuccessor(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	old := k.private(p, scope.Spec{Name: "q"})
+	tb := newTab(t, k.site, "s", p, old).connect()
+	tb.hear()
+	tb.cut()
+	old.Close()
+	young := k.private(p, scope.Spec{Name: "q"})
+	newTab(t, k.site, "s", p, young) // has it heard
+	k.put(young, "1")
+	events := tb.connect().hear()
+	if len(events) != 3 || events[1].name != "comet:closed" || events[2].name != "q" {
+		t.Fatal("want hello, closed, q; heard", events)
+	}
+}
+
+// TestRebornIsReset proves rules 6 and 14: a name reborn is full, reason reset, for
+// either kind of channel, by a cursor and by register with a position.
+func TestRebornIsReset(t *testing.T) {
+	for _, kind := range []scope.Kind{scope.Queue, scope.Newest} {
+		k := newKit(t)
+		old := k.channel(scope.Spec{Name: "c", Kind: kind})
+		k.put(old, "1", "2", "3")
+		_, at, err := old.Recent(context.Background(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byCursor := newTab(t, k.site, "", nil, old.After(at)).connect()
+		k.put(old, "4")
+		byCursor.want("c", "4")
+		byCursor.cut()
+		old.Close()
+		k.put(k.channel(scope.Spec{Name: "c", Kind: kind}), "new")
+		byRegister := newTab(t, k.site, "s", k.process("s")).connect()
+		byRegister.hear()
+		if _, err := byRegister.command("register", "c@"+at.String()); err != nil {
+			t.Fatal(err)
+		}
+		for _, tb := range []*tab{byCursor.connect(), byRegister} {
+			events := tb.wantNotice("full", notice{Channel: "c", Reason: "reset", Resume: "*"})
+			if got := of(events, "c"); fmt.Sprint(got) != "[new]" {
+				t.Fatalf("kind %v: after the reset came %q", kind, got)
+			}
+		}
+	}
+}
+
+// TestCursorOfAnotherAddress proves rules 1 and 4: the indices of a cursor mean
+// nothing to another address, so nothing is skipped by them.
+func TestCursorOfAnotherAddress(t *testing.T) {
+	k := newKit(t)
+	a, b := k.channel(scope.Spec{Name: "a"}), k.channel(scope.Spec{Name: "b"})
+	tb := newTab(t, k.site, "", nil, a).connect()
+	k.put(a, numbers(1, 5)...)
+	k.put(b, numbers(1, 9)...)
+	tb.want("a", numbers(1, 5)...)
+	for _, how := range []string{"after", "header"} {
+		other := newTab(t, k.site, "", nil, b.History(9))
+		if how == "after" {
+			other.query += "&after=" + url.QueryEscape(tb.lastID)
+		} else {
+			other.lastID = tb.lastID
+		}
+		events := other.connect().wantNotice("full", notice{Channel: "b", Reason: "cursor", Resume: "*"})
+		if got := of(events, "b"); fmt.Sprint(got) != fmt.Sprint(numbers(1, 9)) {
+			t.Fatalf("by %s: after the full came %q", how, got)
+		}
+	}
+}

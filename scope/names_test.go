@@ -1,0 +1,83 @@
+package scope_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/ocsigo/comet/scope"
+)
+
+// TestRefusedIsAsUnknown proves rule 14 for register: nothing in the answer, nor on
+// the event stream, tells a name that Allow refuses from one that there is not.
+func TestRefusedIsAsUnknown(t *testing.T) {
+	k := newKit(t)
+	k.bind(scope.Hooks{Allow: func(context.Context, scope.Reader, string) error { return errors.New("no") }})
+	secret := k.channel(scope.Spec{Name: "secret"})
+	tb := newTab(t, k.site, "s", k.process("s")).connect()
+	tb.hear()
+	for _, name := range []string{"secret", "unknown"} {
+		if r := tb.do("register", name); r != (scope.Reply{State: "wanted"}) {
+			t.Fatal(name, r)
+		}
+		k.put(secret, "x")
+		if events := tb.hear(); len(events) > 0 {
+			t.Fatal(name, events)
+		}
+	}
+}
+
+// TestPrivateAndSiteOfOneName proves rule 3: a private channel that was made
+// between Open and connect is not heard beside a site channel of its name.
+func TestPrivateAndSiteOfOneName(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	chat := k.channel(scope.Spec{Name: "x"})
+	tb := newTab(t, k.site, "s", p, chat)
+	mine := k.private(p, scope.Spec{Name: "x"})
+	tb.connect()
+	_, err := tb.command("register", "x")
+	wantRefused(t, err, "conflict")
+	k.put(chat, "site")
+	k.put(mine, "private")
+	tb.want("x", "site")
+}
+
+// TestNamesClashAtOnce proves rule 3: of a private channel that is made while its
+// tab connects, and a site channel of its name, the tab never hears both.
+func TestNamesClashAtOnce(t *testing.T) {
+	k := newKit(t)
+	for round := range 1000 {
+		p := k.process(fmt.Sprint(round))
+		chat, err := scope.Register(k.site, scope.Spec{Name: fmt.Sprint("x", round)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tb := newTab(t, k.site, p.Session(), p, chat)
+		var work sync.WaitGroup
+		var mine *scope.Handle
+		work.Go(func() {
+			for range round % 50 {
+				runtime.Gosched()
+			}
+			mine, _ = scope.Register(p, scope.Spec{Name: chat.Name()})
+		})
+		tb.connect()
+		work.Wait()
+		tb.hear()
+		if mine != nil {
+			_, _ = tb.command("register", chat.Name()) // refused, or the site channel has gone
+			k.put(mine, "private")
+			k.put(chat, "site")
+			if got := of(tb.hear(), chat.Name()); len(got) > 1 {
+				t.Fatalf("round %d: under one name came %q", round, got)
+			}
+		}
+		tb.cut()
+		p.Close()
+		chat.Close()
+	}
+}
