@@ -217,14 +217,19 @@ func (c *command) close(name string) (Reply, error) {
 	p := c.whose
 	p.mu.Lock()
 	channel := p.names[name]
+	heard := channel != nil && channel.heard
 	wanted := p.wanted[name]
 	delete(p.wanted, name)
 	p.mu.Unlock()
+	if !c.chosen && c.stream != nil && !heard {
+		if closed, err := c.stream.close(name); closed || err != nil {
+			return Reply{State: "closed"}, err
+		}
+	}
 	switch {
 	case channel != nil:
 		channel.close()
-	case wanted:
-	case c.chosen || c.stream == nil || !c.stream.close(name):
+	case !wanted:
 		return Reply{}, refuse("gone", "no channel %.140q is heard here", name)
 	}
 	return Reply{State: "closed"}, nil

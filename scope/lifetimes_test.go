@@ -149,3 +149,23 @@ func TestSupersededIsNotInactive(t *testing.T) {
 		}
 	})
 }
+
+// TestOpenAgainAfterManyEnds proves rule 8: a living tab is not gone because more
+// of its channels have ended than are remembered.
+func TestOpenAgainAfterManyEnds(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	tb := newTab(t, k.site, "s", p).connect()
+	for range 150 {
+		h := k.private(p, scope.Spec{Name: "a"})
+		if _, err := tb.command("register", "a"); err != nil {
+			t.Fatal(err)
+		}
+		h.Close()
+		tb.hear()
+	}
+	again := newTab(t, k.site, "s", p, k.private(p, scope.Spec{Name: "b"})).connect()
+	if events := again.hear(); len(of(events, "comet:gone")) > 0 {
+		t.Fatal(events)
+	}
+}

@@ -132,7 +132,7 @@ func (l *linking) own(p *ClientProcess) error {
 			return fmt.Errorf("%w: %s, of a site channel and of one of the client process", ErrNameTaken, c.Name)
 		}
 	}
-	l.address.Process = cursor.Process{Token: p.token, Number: p.received}
+	l.address.Process = cursor.Process{Token: p.token, Number: max(p.received, p.forgotten)}
 	return nil
 }
 

@@ -81,3 +81,24 @@ func TestNamesClashAtOnce(t *testing.T) {
 		chat.Close()
 	}
 }
+
+// TestCloseMeansWhatIsHeard proves rule 3: of a site channel and a private one that
+// nobody hears yet, close takes the one that is heard.
+func TestCloseMeansWhatIsHeard(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	site := k.channel(scope.Spec{Name: "x"})
+	tb := newTab(t, k.site, "s", p, site)
+	private := k.private(p, scope.Spec{Name: "x"})
+	tb.connect().hear()
+	if _, err := tb.command("close", "x"); err != nil {
+		t.Fatal(err)
+	}
+	tb.wantNotice("closed", notice{Channel: "x", Reason: "closed", Final: true})
+	if private.Err() != nil {
+		t.Fatal("the private channel was closed:", private.Err())
+	}
+	if _, err := tb.command("close", "x"); err != nil || private.Err() == nil {
+		t.Fatal("and now it should be:", err, private.Err())
+	}
+}

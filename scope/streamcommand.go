@@ -123,13 +123,16 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply,
 	return Reply{State: "heard"}, nil
 }
 
-// close stops hearing a site channel.
-func (s *EventStream) close(name string) bool {
+// close stops hearing a site channel, and reports whether it was heard.
+func (s *EventStream) close(name string) (heard bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == name && !r.removed })
-	if i < 0 || s.takesCommands() != nil {
-		return false
+	if i < 0 {
+		return false, nil
+	}
+	if err := s.takesCommands(); err != nil {
+		return true, err
 	}
 	s.sites[i].leave()
 	s.rename()
@@ -137,7 +140,7 @@ func (s *EventStream) close(name string) bool {
 		s.say(b, "closed", channelNotice{Channel: name, Reason: "closed", Final: true})
 	})
 	s.Wake()
-	return true
+	return true, nil
 }
 
 // greetChannel tells of a private channel that is heard now.
