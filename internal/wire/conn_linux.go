@@ -2,16 +2,17 @@ package wire
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// limitUnsent sets TCP_NOTSENT_LOWAT. It goes through Control and not through
-// File, whose duplicate would put the socket into blocking mode. A failure is
-// no reason to refuse the stream: the peer is only judged slow later.
-func limitUnsent(c net.Conn, bytes int) {
+// tune sets TCP_NOTSENT_LOWAT and TCP_USER_TIMEOUT. It goes through Control and
+// not through File, whose duplicate would put the socket into blocking mode. A
+// failure is no reason to refuse the stream: the peer is only judged later.
+func tune(c net.Conn, o *Options) {
 	tcp := tcpConn(c)
-	if tcp == nil || bytes < 0 {
+	if tcp == nil {
 		return
 	}
 	raw, err := tcp.SyscallConn()
@@ -19,6 +20,22 @@ func limitUnsent(c net.Conn, bytes int) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+		if o.NotSentLowat > 0 {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat)
+		}
+		if o.PeerTimeout > 0 {
+			ms := max(1, o.PeerTimeout/2/time.Millisecond) // 0 would be the system's setting
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(ms))
+		}
 	})
+}
+
+// takeable tells whether c is a bare socket: one whose descriptor alone is the
+// connection. Under TLS there is state besides, and a wrapper may have reasons.
+func takeable(c net.Conn) bool {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
 }

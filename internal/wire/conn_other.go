@@ -2,7 +2,17 @@
 
 package wire
 
-import "net"
+import (
+	"net"
 
-// limitUnsent does nothing: how much these systems buffer is left to them.
-func limitUnsent(net.Conn, int) {}
+	"github.com/valyala/fasthttp"
+)
+
+// tune does nothing: how much these systems buffer, and how long they wait for
+// a peer, is left to them.
+func tune(net.Conn, *Options) {}
+
+// takeable: these systems have no way to take a connection over.
+func takeable(net.Conn) bool { return false }
+
+func takeOver(*fasthttp.RequestCtx, *guard) bool { return false }

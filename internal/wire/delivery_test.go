@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/sse"
@@ -141,5 +146,103 @@ func TestMoreOfNothing(t *testing.T) {
 			t.Errorf("body %q", body)
 		}
 		src.waitGone(nil)
+	})
+}
+
+// While a peer takes nothing, its source is not asked for more: what is in
+// memory is one batch, whatever the wakes (rule 13). When it reads again it gets
+// all of it, with no hole.
+func TestStuckPeerIsLeftAlone(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		if !k.way.deadlines {
+			t.Skip("the server's buffers are in between")
+		}
+		const batches = 600 // of 16 KiB: more than any system takes ahead
+		padding := strings.Repeat(".", 16<<10)
+		src := newScript(t)
+		var asked atomic.Int32
+		src.collect = func(b *sse.Batch, _ int) (bool, error) {
+			n := asked.Add(1)
+			b.Event(nil, "", fmt.Append(nil, n, padding))
+			if n == batches {
+				return false, io.EOF
+			}
+			return true, nil
+		}
+		p := k.stream(t, src, wire.Options{WriteTimeout: time.Hour}).connect(get)
+		before := settled(&asked)
+		for range 100 {
+			src.say("a wake")
+			time.Sleep(100 * time.Microsecond)
+		}
+		if now := asked.Load(); now != before || now == batches {
+			t.Errorf("asked %d times, and %d times after wakes", before, now)
+		}
+		for i, event := range events(t, bufio.NewReader(p.response(http.MethodGet).Body), batches) {
+			if event != fmt.Sprint(i+1, padding) {
+				t.Fatalf("event %d is %.20q", i+1, event)
+			}
+		}
+		src.waitGone(nil)
+	})
+}
+
+// settled waits until n has not grown for a while.
+func settled(n *atomic.Int32) (now int32) {
+	for stable := 0; stable < 10; time.Sleep(30 * time.Millisecond) {
+		if last := now; last != n.Load() || last == 0 {
+			now, stable = n.Load(), 0
+		} else {
+			stable++
+		}
+	}
+	return now
+}
+
+// Event streams that always have more to do share with others, however many
+// there are: more than there are processors do not keep one from its turn.
+func TestBusyStreamsShare(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		var all, idle atomic.Bool
+		var busy []*script
+		for range 2*runtime.GOMAXPROCS(0) + 1 {
+			src := newScript(t)
+			src.collect = func(b *sse.Batch, _ int) (bool, error) {
+				if idle.Load() {
+					return false, io.EOF
+				}
+				return all.Load(), nil
+			}
+			busy = append(busy, src)
+		}
+		polite := newScript(t)
+		next := make(chan *script, len(busy)+1)
+		for _, src := range busy {
+			next <- src
+		}
+		next <- polite
+		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) { wire.Serve(ctx, <-next, wire.Options{}) })
+		defer idle.Store(true)
+		for _, src := range busy {
+			srv.connect(get)
+			eventually(t, "it began", func() bool { return src.started.Load() > 0 })
+		}
+		r := bufio.NewReader(srv.connect(get).response(http.MethodGet).Body)
+		all.Store(true)
+		for _, src := range busy {
+			src.say("never said")
+		}
+		for _, event := range numbered("turn", 10) {
+			polite.say(event)
+			if got := events(t, r, 1); got[0] != event {
+				t.Fatalf("heard %q, want %q", got, event)
+			}
+		}
+		polite.finish(nil)
+		polite.waitGone(nil)
+		idle.Store(true)
+		for _, src := range busy {
+			src.waitGone(nil)
+		}
 	})
 }

@@ -5,13 +5,31 @@
 //
 // [Serve] is the whole of it. It is called inside a request handler and returns
 // at once; the stream begins when the handlers and middlewares around it have
-// returned, with the headers as they left them. There are two ways, chosen by
+// returned, with the headers as they left them. There are three ways, chosen by
 // the connection, and a source cannot tell them apart but by what is said here.
+//
+// # Takeover
+//
+// For bare TCP and unix sockets on Linux. The request is hijacked, answered by
+// this package, and the socket's descriptor duplicated; fasthttp then closes its
+// copy as that of any connection. What is left of an idle event stream is a small
+// struct: no goroutine, no buffer. One epoll set tells of all sockets, and as
+// many workers as there are processors collect and write, while there is
+// something to; with the last stream the poller ends too.
+//
+//   - A batch is one sendto, which never blocks. What the kernel does not take is
+//     kept, at most one batch, and nothing is collected until it was taken, within
+//     WriteTimeout. No stream waits for another.
+//   - A peer that leaves is heard by the kernel's word, without a write; one that
+//     vanished, within PeerTimeout.
+//   - Who may use a descriptor's number, and when it is closed, is decided in one
+//     file, descriptor_linux.go: a late write would reach another person's stream.
+//   - Otherwise as Parked.
 //
 // # Parked
 //
-// For every connection that is a socket or may be one: TCP, unix, TLS, wrapped
-// and unknown types. The request is hijacked and answered by this package. One
+// For every other connection that is a socket or may be one: TLS, wrapped and
+// unknown types, and all sockets on other systems. The request is hijacked and answered by this package. One
 // goroutine per connection is parked in Read, to hear the peer leave; while
 // something is pending a second one collects and writes, and goes away when
 // nothing is left. An idle event stream keeps no buffer of this package.

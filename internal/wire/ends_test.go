@@ -114,6 +114,54 @@ func TestPeerHalfCloses(t *testing.T) {
 	})
 }
 
+// Many tabs that close at once are heard of at once, without a write: the kernel
+// says so.
+func TestManyPeersClose(t *testing.T) {
+	for _, k := range kinds {
+		if !k.way.hears || k.name != "tcp" {
+			continue
+		}
+		t.Run(k.way.name, func(t *testing.T) {
+			peers := 1000
+			if testing.Short() {
+				peers = 100
+			}
+			var gone, asked atomic.Int32
+			all := make(chan struct{})
+			srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
+				src := newScript(t)
+				src.collect = func(*sse.Batch, int) (bool, error) { asked.Add(1); return false, nil }
+				src.hearGone = func(error) {
+					if int(gone.Add(1)) == peers {
+						close(all)
+					}
+				}
+				wire.Serve(ctx, src, wire.Options{})
+			})
+			var conns []net.Conn
+			for range peers {
+				p := srv.connect(get)
+				p.header()
+				conns = append(conns, p.conn)
+			}
+			eventually(t, "all are idle", func() bool { return int(asked.Load()) == peers })
+			start := time.Now()
+			for _, c := range conns {
+				c.Close()
+			}
+			closing := time.Since(start)
+			<-all
+			t.Logf("%d peers closed in %v, the last was heard %v later", peers, closing, time.Since(start)-closing)
+			if took := time.Since(start) - closing; took > time.Second {
+				t.Errorf("it took %v until the last was heard", took)
+			}
+			if n := int(asked.Load()); n != peers {
+				t.Errorf("the sources were asked %d times to hear of it", n-peers)
+			}
+		})
+	}
+}
+
 func halfClose(c net.Conn) error {
 	return c.(interface{ CloseWrite() error }).CloseWrite()
 }
@@ -256,4 +304,31 @@ func TestWakeAfterGone(t *testing.T) {
 			src.say("to nobody")
 		}
 	})
+}
+
+// A clean end is told at once, whatever the peer does then; and a peer that does
+// nothing, and never closes, is not waited for long.
+func TestPeerStaysAfterEnd(t *testing.T) {
+	for _, k := range kinds {
+		if !k.way.identity || k.name != "tcp" && k.name != "unix" {
+			continue
+		}
+		t.Run(k.way.name+"/"+k.name, func(t *testing.T) {
+			soonest := patience
+			for range 3 {
+				src := newScript(t)
+				p := k.stream(t, src, wire.Options{}).connect(get10)
+				p.header()
+				start := time.Now()
+				src.finish(nil)
+				_ = p.rawBody()
+				soonest = min(soonest, time.Since(start))
+				src.waitGone(nil)
+			}
+			if soonest > 500*time.Millisecond { // linger is 1 s
+				t.Errorf("the end was told after %v", soonest)
+			}
+			eventually(t, "nothing of the streams is left", func() bool { return ours() == 0 })
+		})
+	}
 }

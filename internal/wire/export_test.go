@@ -4,5 +4,5 @@ import "github.com/valyala/fasthttp"
 
 // WayOf names the way that Serve chooses for ctx.
 func WayOf(ctx *fasthttp.RequestCtx) string {
-	return map[way]string{wayParked: "parked", wayStreamed: "streamed", wayHead: "head"}[chooseWay(ctx)]
+	return map[way]string{wayTakeover: "takeover", wayParked: "parked", wayStreamed: "streamed", wayHead: "head"}[chooseWay(ctx)]
 }

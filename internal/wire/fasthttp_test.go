@@ -22,29 +22,30 @@ import (
 
 // The connections' types, by which the way is chosen.
 func TestConnectionTypes(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"tcp":     {"*net.TCPConn", "parked"},
-		"unix":    {"*net.UnixConn", "parked"},
-		"tls":     {"*tls.Conn", "parked"},
-		"per-ip":  {"*fasthttp.perIPConn", "parked"},
-		"unknown": {"struct { net.Conn }", "parked"},
-		"fiber":   {"*net.TCPConn", "parked"},
-		"memory":  {"*fasthttputil.pipeConn", "streamed"},
+	for _, c := range []struct {
+		name   string
+		listen kind
+		conn   string
+		way    string
+	}{
+		{"tcp", kind{listen: listenTCP}, "*net.TCPConn", best.name},
+		{"unix", kind{listen: listenUnix}, "*net.UnixConn", best.name},
+		{"fiber", kind{listen: listenTCP, fiber: true}, "*net.TCPConn", best.name},
+		{"tls", kind{listen: listenTLS}, "*tls.Conn", "parked"},
+		{"per-ip", kind{listen: listenTCP, tune: func(s *fasthttp.Server) { s.MaxConnsPerIP = 9 }}, "*fasthttp.perIPConn", "parked"},
+		{"unknown", kind{listen: listenUnknown}, "struct { net.Conn }", "parked"},
+		{"shy tcp", kind{listen: shy(listenTCP)}, "wire_test.shyTCP", "parked"},
+		{"shy unix", kind{listen: shy(listenUnix)}, "wire_test.shyUnix", "parked"},
+		{"memory", kind{listen: listenMemory}, "*fasthttputil.pipeConn", "streamed"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var k kind
-			for _, k = range kinds {
-				if k.name == name {
-					break
-				}
-			}
-			var got [2]string
-			srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
-				got = [2]string{fmt.Sprintf("%T", ctx.Conn()), wire.WayOf(ctx)}
+		t.Run(c.name, func(t *testing.T) {
+			var conn, way string
+			srv := c.listen.serve(t, func(ctx *fasthttp.RequestCtx) {
+				conn, way = fmt.Sprintf("%T", ctx.Conn()), wire.WayOf(ctx)
 			})
 			srv.connect(getOnce).header()
-			if got != want {
-				t.Errorf("got %v, want %v", got, want)
+			if conn != c.conn || way != c.way {
+				t.Errorf("%s over a %s, want %s over a %s", way, conn, c.way, c.conn)
 			}
 		})
 	}
@@ -169,7 +170,7 @@ func TestOvertakenByTimeout(t *testing.T) {
 // fasthttp forgets the first of two hijacks, too.
 func TestHijackedByAnother(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
-		if k.way != parked {
+		if !k.way.hijacks {
 			t.Skip("nothing is hijacked")
 		}
 		src := newScript(t)

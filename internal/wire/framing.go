@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -23,7 +22,7 @@ func framingFor(ctx *fasthttp.RequestCtx) framing {
 }
 
 // head serialises ctx's response headers, with those of the framing in place of
-// what may stand there. The bytes are a copy: ctx's own are reused.
+// what may stand there. The bytes are ctx's own: it reuses them.
 func (f framing) head(ctx *fasthttp.RequestCtx) []byte {
 	h := &ctx.Response.Header
 	h.Del(fasthttp.HeaderContentLength)
@@ -33,7 +32,7 @@ func (f framing) head(ctx *fasthttp.RequestCtx) []byte {
 	if f == chunked {
 		h.SetContentLength(-1)
 	}
-	return bytes.Clone(h.Header())
+	return h.Header()
 }
 
 // appendBody frames data, and after it the end of the stream if it is the last.

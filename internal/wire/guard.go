@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -12,7 +11,7 @@ import (
 // once, and no panic of a Source goes further than its event stream.
 type guard struct {
 	Source // its Gone is called by end, and by nobody else
-	log    *slog.Logger
+	o      *Options
 	over   atomic.Bool
 }
 
@@ -32,7 +31,7 @@ func (g *guard) end(cause error) {
 // panicked makes a cause of what recover returned. It is called from the
 // deferred function, where the stack is still that of the panic.
 func (g *guard) panicked(r any) error {
-	g.log.Error("wire: panic in event stream", "panic", r, "stack", string(debug.Stack()))
+	g.o.Logger.Error("wire: panic in event stream", "panic", r, "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %v", ErrPanic, r)
 }
 

@@ -1,27 +1,15 @@
 package wire
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
-)
-
-const (
-	// maxAfterRequest bounds what a peer may send after its request. Nothing
-	// of it is ever looked at.
-	maxAfterRequest = 4 << 10
-
-	// linger is how long, after a clean end, the peer's own close is awaited.
-	// Closing before the peer has read everything could reset the connection
-	// and take the end of the stream with it.
-	linger = time.Second
 )
 
 // parked is an event stream over a hijacked connection. Two goroutines meet
@@ -39,9 +27,7 @@ const (
 type parked struct {
 	src     *guard
 	conn    net.Conn // written to; read only through the hijacked connection
-	o       Options
 	framing framing
-	dropped runtime.Cleanup
 
 	state atomic.Uint32
 	write func()        // writePending as a func value: wake must not allocate
@@ -62,26 +48,18 @@ const (
 // interrupted it has the cause.
 var errInterrupted = errors.New("wire: interrupted")
 
-// park takes the connection over once the handler chain has returned.
-func park(ctx *fasthttp.RequestCtx, g *guard, o Options) {
+// park writes the event stream to ctx's connection, and returns when it is
+// over. The peer is heard through c, which has what was read ahead.
+func park(ctx *fasthttp.RequestCtx, c net.Conn, g *guard) {
 	p := &parked{
 		src:     g,
 		conn:    ctx.Conn(),
-		o:       o,
 		framing: framingFor(ctx),
 		left:    make(chan struct{}),
 	}
+	p.head = bytes.Clone(p.framing.head(ctx))
 	p.write = p.writePending
-	p.dropped = endIfDropped(p, g)
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) { p.serve(ctx, c) })
-}
-
-// serve is the hijack handler. fasthttp closes the connection and reuses ctx
-// and c when it returns, so it returns after the writer has left.
-func (p *parked) serve(ctx *fasthttp.RequestCtx, c net.Conn) {
-	p.dropped.Stop()
-	cause := p.hear(ctx, c)
+	cause := p.hear(c)
 	if p.state.Swap(closed) != idle {
 		_ = p.conn.SetWriteDeadline(longAgo) // ends a write under way
 		<-p.left
@@ -94,49 +72,17 @@ var longAgo = time.Unix(1, 0)
 
 // hear begins the stream and returns when the peer is gone, or when the writer
 // made reading fail because it is done.
-func (p *parked) hear(ctx *fasthttp.RequestCtx, c net.Conn) (cause error) {
+func (p *parked) hear(c net.Conn) (cause error) {
 	defer func() {
 		if r := recover(); r != nil {
 			cause = p.src.panicked(r)
 		}
 	}()
 	_ = p.conn.SetDeadline(time.Time{})
-	if ctx.Response.StatusCode() != fasthttp.StatusOK {
-		return p.refuse(ctx, c)
-	}
-	limitUnsent(p.conn, p.o.NotSentLowat)
-	p.head = p.framing.head(ctx)
+	tune(p.conn, p.src.o)
 	p.state.Store(running)
 	go p.write()
 	return discard(c)
-}
-
-// refuse sends the response that someone made of this one, and sees it off.
-func (p *parked) refuse(ctx *fasthttp.RequestCtx, c net.Conn) error {
-	cause := fmt.Errorf("%w: the response became status %d", ErrNotStarted, ctx.Response.StatusCode())
-	ctx.Response.Header.SetConnectionClose()
-	_ = p.conn.SetWriteDeadline(time.Now().Add(p.o.WriteTimeout))
-	w := bufio.NewWriter(p.conn)
-	if err := ctx.Response.Write(w); err != nil || w.Flush() != nil || !closeWrite(p.conn) {
-		return cause
-	}
-	p.src.end(cause)
-	_ = p.conn.SetReadDeadline(time.Now().Add(linger))
-	return discard(c)
-}
-
-// discard reads until the peer is gone or has sent too much.
-func discard(c net.Conn) error {
-	// Small, for it stays as long as the connection does.
-	var scratch [64]byte
-	for n := 0; n <= maxAfterRequest; {
-		m, err := c.Read(scratch[:])
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrPeerClosed, err)
-		}
-		n += m
-	}
-	return ErrPeerSpoke
 }
 
 // wake makes sure that Collect is called after this moment.
@@ -204,7 +150,7 @@ func (p *parked) pump() (ended bool, cause error) {
 // due without a wake.
 func (p *parked) round(buf *buffers) (again bool, err error) {
 	buf.batch.Reset()
-	more, err := p.src.Collect(&buf.batch, p.o.Budget)
+	more, err := p.src.Collect(&buf.batch, p.src.o.Budget)
 	if err != nil && err != io.EOF {
 		return false, err
 	}
@@ -222,8 +168,8 @@ func (p *parked) round(buf *buffers) (again bool, err error) {
 // to lose a peer that is slow.
 func (p *parked) send(out []byte) error {
 	for len(out) > 0 {
-		piece := out[:min(len(out), 2*p.o.Budget)]
-		_ = p.conn.SetWriteDeadline(time.Now().Add(p.o.WriteTimeout))
+		piece := out[:min(len(out), 2*p.src.o.Budget)]
+		_ = p.conn.SetWriteDeadline(time.Now().Add(p.src.o.WriteTimeout))
 		// After the deadline is set: the handler sets state and then a deadline
 		// of its own, so either this sees the one or the write meets the other.
 		if p.state.Load() == closed {

@@ -37,10 +37,15 @@ type way struct {
 	identity  bool // HTTP/1.0 is sent without chunks
 	refuses   bool // a status other than 200 alone stops the stream
 	outlives  bool // the server's Shutdown does not end the stream
+	hijacks   bool // the connection is hijacked
+	together  bool // idle streams have one goroutine between them, not each
 }
 
 var (
-	parked   = way{name: "parked", hears: true, deadlines: true, identity: true, refuses: true, outlives: true}
+	parked = way{
+		name: "parked", hears: true, deadlines: true, identity: true,
+		refuses: true, outlives: true, hijacks: true,
+	}
 	streamed = way{name: "streamed"}
 )
 
@@ -49,21 +54,36 @@ type kind struct {
 	name   string
 	way    way
 	tune   func(*fasthttp.Server)
-	listen func(t *testing.T) (net.Listener, func() (net.Conn, error))
+	listen listening
 	fiber  bool
 }
 
+// listening opens a listener, and gives what dials it.
+type listening func(t testing.TB) (net.Listener, func() (net.Conn, error))
+
+// kinds are sockets by the best way there is, the same sockets parked, what is
+// always parked, and memory.
 var kinds = []kind{
-	{name: "tcp", way: parked, listen: listenTCP},
-	{name: "unix", way: parked, listen: listenUnix},
+	{name: "tcp", way: best, listen: listenTCP},
+	{name: "unix", way: best, listen: listenUnix},
+	{name: "small", way: best, listen: listenTCP, tune: func(s *fasthttp.Server) { s.ReduceMemoryUsage = true }},
+	{name: "kept", way: best, listen: listenTCP, tune: keepHijacked},
+	{name: "fiber", way: best, listen: listenTCP, fiber: true},
+	{name: "tcp", way: parked, listen: shy(listenTCP)},
+	{name: "unix", way: parked, listen: shy(listenUnix)},
 	{name: "tls", way: parked, listen: listenTLS},
 	{name: "per-ip", way: parked, listen: listenTCP, tune: func(s *fasthttp.Server) { s.MaxConnsPerIP = 1000 }},
 	{name: "unknown", way: parked, listen: listenUnknown},
-	{name: "small", way: parked, listen: listenTCP, tune: func(s *fasthttp.Server) { s.ReduceMemoryUsage = true }},
-	{name: "fiber", way: parked, listen: listenTCP, fiber: true},
+	{name: "small", way: parked, listen: shy(listenTCP), tune: func(s *fasthttp.Server) { s.ReduceMemoryUsage = true }},
+	{name: "kept", way: parked, listen: shy(listenTCP), tune: keepHijacked},
+	{name: "fiber", way: parked, listen: shy(listenTCP), fiber: true},
 	{name: "memory", way: streamed, listen: listenMemory},
 	{name: "memory-fiber", way: streamed, listen: listenMemory, fiber: true},
 }
+
+// keepHijacked is a setting of others' that concerns every hijack of a server:
+// fasthttp does not close the connection then.
+func keepHijacked(s *fasthttp.Server) { s.KeepHijackedConns = true }
 
 // each runs a case over every kind of connection.
 func each(t *testing.T, run func(t *testing.T, k kind)) {
@@ -229,7 +249,7 @@ func (s *server) client() *http.Client {
 	return &http.Client{Transport: tr, Timeout: patience}
 }
 
-func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+func listenTCP(t testing.TB) (net.Listener, func() (net.Conn, error)) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +257,7 @@ func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	return ln, func() (net.Conn, error) { return net.Dial("tcp4", ln.Addr().String()) }
 }
 
-func listenUnix(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+func listenUnix(t testing.TB) (net.Listener, func() (net.Conn, error)) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -246,12 +266,12 @@ func listenUnix(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	return ln, func() (net.Conn, error) { return net.Dial("unix", path) }
 }
 
-func listenMemory(*testing.T) (net.Listener, func() (net.Conn, error)) {
+func listenMemory(testing.TB) (net.Listener, func() (net.Conn, error)) {
 	ln := fasthttputil.NewInmemoryListener()
 	return ln, ln.Dial
 }
 
-func listenTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+func listenTLS(t testing.TB) (net.Listener, func() (net.Conn, error)) {
 	ln, dial := listenTCP(t)
 	cert, roots := certificate(t)
 	client := &tls.Config{RootCAs: roots, ServerName: "comet"}
@@ -266,7 +286,7 @@ func listenTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 }
 
 // listenUnknown gives connections whose type says nothing but net.Conn.
-func listenUnknown(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+func listenUnknown(t testing.TB) (net.Listener, func() (net.Conn, error)) {
 	ln, dial := listenTCP(t)
 	return wrapping{ln}, dial
 }
@@ -281,8 +301,36 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return struct{ net.Conn }{c}, nil
 }
 
+// shy makes a listener whose connections are sockets in all but their type, so
+// that they are parked on every system.
+func shy(listen listening) listening {
+	return func(t testing.TB) (net.Listener, func() (net.Conn, error)) {
+		ln, dial := listen(t)
+		return shyListener{ln}, dial
+	}
+}
+
+type shyListener struct{ net.Listener }
+
+func (l shyListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return shyTCP{c}, err
+	case *net.UnixConn:
+		return shyUnix{c}, err
+	}
+	return nil, err
+}
+
+type shyTCP struct{ *net.TCPConn }
+
+func (c shyTCP) NetConn() net.Conn { return c.TCPConn }
+
+type shyUnix struct{ *net.UnixConn }
+
 // certificate makes a certificate for the name comet that signs itself.
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

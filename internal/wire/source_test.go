@@ -23,6 +23,8 @@ type script struct {
 	panicIn string                                       // Start, Collect or Gone
 	early   bool                                         // wake within Start
 
+	hearGone func(cause error) // besides gone
+
 	mu      sync.Mutex
 	wake    func()
 	queue   []string
@@ -132,6 +134,9 @@ func (s *script) Gone(cause error) {
 		s.t.Error("Gone is called while Collect runs")
 	}
 	s.gone <- cause
+	if s.hearGone != nil {
+		s.hearGone(cause)
+	}
 	if s.panicIn == "Gone" {
 		panic("Gone panics, as told")
 	}

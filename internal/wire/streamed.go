@@ -17,7 +17,6 @@ import (
 // some flushes later. Its methods are called by one goroutine at a time.
 type streamed struct {
 	src      *guard
-	budget   int
 	bell     chan struct{}
 	shutdown <-chan struct{}
 	dropped  runtime.Cleanup
@@ -30,11 +29,10 @@ type streamed struct {
 }
 
 // stream makes the body of ctx's response the event stream.
-func stream(ctx *fasthttp.RequestCtx, g *guard, o Options) {
+func stream(ctx *fasthttp.RequestCtx, g *guard) {
 	s := &streamed{
-		src:    g,
-		budget: o.Budget,
-		bell:   make(chan struct{}, 1),
+		src:  g,
+		bell: make(chan struct{}, 1),
 	}
 	if ctx.Conn() != nil { // without one there is no server to ask
 		s.shutdown = ctx.Done()
@@ -89,7 +87,7 @@ func (s *streamed) fill() {
 		s.src.Start(s.wake)
 	}
 	s.batch.Reset()
-	more, err := s.src.Collect(&s.batch, s.budget)
+	more, err := s.src.Collect(&s.batch, s.src.o.Budget)
 	if err == nil || err == io.EOF {
 		s.rest = s.batch.Bytes()
 	}

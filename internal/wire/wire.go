@@ -2,6 +2,7 @@ package wire
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -51,6 +52,14 @@ type Options struct {
 	// system's setting. Default: 16 KiB.
 	NotSentLowat int
 
+	// PeerTimeout bounds how long a peer that vanished without a word goes
+	// unnoticed, if something is written at least every half of it, as
+	// heartbeats are: what is written may stay unacknowledged for the other
+	// half, or find the peer's window closed (TCP_USER_TIMEOUT; Linux, TCP,
+	// also under TLS). Negative leaves the system's setting, some 15 minutes.
+	// Default: 30 s.
+	PeerTimeout time.Duration
+
 	// Logger hears of panics in a Source. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -59,6 +68,7 @@ const (
 	defaultWriteTimeout = 10 * time.Second
 	defaultBudget       = 64 << 10
 	defaultNotSentLowat = 16 << 10
+	defaultPeerTimeout  = 30 * time.Second
 )
 
 func (o Options) withDefaults() Options {
@@ -71,10 +81,26 @@ func (o Options) withDefaults() Options {
 	if o.NotSentLowat == 0 {
 		o.NotSentLowat = defaultNotSentLowat
 	}
+	if o.PeerTimeout == 0 {
+		o.PeerTimeout = defaultPeerTimeout
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	return o
+}
+
+// shared are the last Options that were used: most event streams have the same.
+var shared atomic.Pointer[Options]
+
+func share(o Options) *Options {
+	if same := shared.Load(); same != nil && *same == o {
+		return same
+	}
+	p := new(Options) // not &o, which would allocate every time
+	*p = o
+	shared.Store(p)
+	return p
 }
 
 // Serve makes ctx's response the event stream of src and returns at once,
@@ -88,15 +114,14 @@ func (o Options) withDefaults() Options {
 // [ErrNotStarted]; for one that was given up, when the garbage collector finds
 // it.
 func Serve(ctx *fasthttp.RequestCtx, src Source, o Options) {
-	o = o.withDefaults()
 	ctx.Response.Header.Del(fasthttp.HeaderConnection)
 	ctx.SetConnectionClose()
-	g := &guard{Source: src, log: o.Logger}
-	switch chooseWay(ctx) {
-	case wayParked:
-		park(ctx, g, o)
+	g := &guard{Source: src, o: share(o.withDefaults())}
+	switch w := chooseWay(ctx); w {
+	case wayTakeover, wayParked:
+		hijack(ctx, g, w == wayTakeover)
 	case wayStreamed:
-		stream(ctx, g, o)
+		stream(ctx, g)
 	case wayHead:
 		answerHead(ctx, g)
 	}
@@ -106,7 +131,8 @@ func Serve(ctx *fasthttp.RequestCtx, src Source, o Options) {
 type way uint8
 
 const (
-	wayParked way = iota
+	wayTakeover way = iota
+	wayParked
 	wayStreamed
 	wayHead // not at all
 )
@@ -117,6 +143,8 @@ func chooseWay(ctx *fasthttp.RequestCtx) way {
 		return wayHead
 	case inMemory(ctx.Conn()):
 		return wayStreamed
+	case takeable(ctx.Conn()):
+		return wayTakeover
 	default:
 		return wayParked
 	}
