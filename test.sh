@@ -32,6 +32,9 @@ each go run "$staticcheck" ./...
 step "tests with the race detector; fuzz seeds, import arrows and dependencies included"
 go test -race -shuffle=on -timeout 15m ./...
 
+step "internal/wire on the newest fasthttp that was tried"
+internal/wire/newest.sh v1.77.0 -short
+
 step "Fiber's stock middlewares around Comet"
 (cd middleware/stock && go test -race -timeout 5m ./...)
 

@@ -103,10 +103,10 @@ func (d *descriptor) close() {
 	}
 }
 
-// destroy gives the number back, with all that goes by it, and is reached once:
-// the word is 0, and stays so. A registration would outlive the number while
-// fasthttp's copy of the socket is open, so it goes first. Of close's errors
-// none leaves the number with us.
+// destroy gives the number back and, before, all that goes by it: from close on
+// it may be another stream's. A registration, too, would not go by itself while
+// fasthttp's copy of the socket is open. destroy is reached once, for the word
+// is 0 and stays so; and whatever close returns, the number is given back.
 func (d *descriptor) destroy() {
 	d.set.remove(d.number)
 	_ = unix.EpollCtl(d.set.epoll, unix.EPOLL_CTL_DEL, int(d.number), nil)

@@ -10,37 +10,49 @@
 //
 // # Takeover
 //
-// For bare TCP and unix sockets on Linux. The request is hijacked, answered by
-// this package, and the socket's descriptor duplicated; fasthttp then closes its
-// copy as that of any connection. What is left of an idle event stream is a small
-// struct: no goroutine, no buffer. One epoll set tells of all sockets, and as
-// many workers as there are processors collect and write, while there is
-// something to; with the last stream the poller ends too.
+// On Linux, for bare TCP and unix sockets. The request is hijacked, and the
+// socket's descriptor duplicated; the server closes its own copy and forgets the
+// connection. What is left of an idle event stream is a struct of some hundred
+// bytes: no goroutine, no buffer, no timer.
 //
-//   - A batch is one sendto, which never blocks. What the kernel does not take is
-//     kept, at most one batch, and nothing is collected until it was taken, within
-//     WriteTimeout. No stream waits for another.
-//   - A peer that leaves is heard by the kernel's word, without a write; one that
-//     vanished, within PeerTimeout.
-//   - Who may use a descriptor's number, and when it is closed, is decided in one
-//     file, descriptor_linux.go: a late write would reach another person's stream.
-//   - Otherwise as Parked.
+//   - All sockets are in one epoll set, which one goroutine watches through Go's
+//     own poller. A peer that leaves is heard from the kernel, at once and
+//     without a write.
+//   - Streams that have something to say stand in queues, one for each processor,
+//     and a worker a queue gives each its turn: Collect, one send of everything
+//     that came of it, Collect again. After four batches others go first. There
+//     are workers only while there is something to do.
+//   - What the kernel does not take, at most one batch, stays with the stream
+//     until it does; meanwhile Collect is not called. WriteTimeout and the wait
+//     after a clean end are up to 100 ms late.
+//   - A send never waits, and no lock is held during one.
+//   - Where no descriptor is to be had the stream is parked.
+//
+// The epoll set, its goroutine and the workers are the package's: they come with
+// the first event stream of the process and go with the last. Descriptors are
+// numbers that the kernel reuses, so everything that touches one is in
+// descriptor_linux.go, which argues that none is used too late.
 //
 // # Parked
 //
 // For every other connection that is a socket or may be one: TLS, wrapped and
-// unknown types, and all sockets on other systems. The request is hijacked and answered by this package. One
-// goroutine per connection is parked in Read, to hear the peer leave; while
-// something is pending a second one collects and writes, and goes away when
-// nothing is left. An idle event stream keeps no buffer of this package.
+// unknown types, a server's limit per address, other systems. The request is
+// hijacked and answered by this package. One goroutine per connection is parked
+// in Read, to hear the peer leave; while something is pending a second one
+// collects and writes, and goes away when nothing is left. An idle event stream
+// keeps no buffer of this package.
 //
-//   - A peer that leaves is heard at once, without a write. A peer that closes
-//     its sending side only (half-close) counts as gone, as in net/http.
-//   - A batch is one write, under a deadline of its own; the server's read,
-//     write and idle timeouts do not apply.
+// # Takeover and parked
+//
+//   - A peer that closes its sending side only (half-close) counts as gone, as in
+//     net/http. One that vanishes without a word is found by PeerTimeout.
+//   - A batch is one write, with WriteTimeout for each; the server's read, write
+//     and idle timeouts do not apply.
 //   - Middlewares see an empty body: there is nothing for them to wait on.
 //   - The server's Shutdown neither waits for the stream nor ends it, and its
 //     Concurrency does not count it. Both are for the source's owner to do.
+//   - The response is the connection's last, also where the server is told to
+//     keep hijacked connections (KeepHijackedConns).
 //
 // # Streamed
 //
@@ -69,14 +81,20 @@
 // differ for the peer; to HTTP/1.0 as it is, up to the end of the connection.
 // (Streamed is chunked always: fasthttp knows no other.) Either way the
 // response says Connection: close and is the connection's last. What the peer
-// sends after its request is thrown away, and beyond 4 KiB so is the peer.
+// sends after its request is thrown away, and beyond 4 KiB so is the peer; by
+// takeover, what the server had read ahead of that does not count.
 //
 // # What fasthttp is relied on for
 //
 // That a hijack handler runs after the handler chain and owns the RequestCtx
-// until it returns; that the connection is closed when, and only when, it
-// returned; that reading the hijacked connection gives what was buffered first;
-// that a body stream is read after the chain and closed exactly once, and the
-// values of a request when it is over. Each is pinned by a test, for none of it
-// is fasthttp's documented promise.
+// until it returns; that ctx.Conn is the connection itself, of the type that the
+// listener gave; that fasthttp closes it when, and only when, the handler
+// returned, and does nothing else to it: no shutdown(2), so that the duplicate
+// lives; that closing what the handler was given closes where fasthttp would
+// not, and nowhere else; that reading the hijacked connection gives what was
+// buffered first; that a body stream is read after the chain and closed exactly
+// once, and the values of a request when it is over. Each is pinned by a test,
+// for none of it is fasthttp's documented promise. The tests run with the oldest
+// fasthttp that the module allows, and by newest.sh with the newest that is known
+// to do.
 package wire

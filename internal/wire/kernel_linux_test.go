@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -125,4 +126,35 @@ func TestSlowLine(t *testing.T) {
 		t.Errorf("it took %v: nothing was slow", took)
 	}
 	src.waitGone(nil)
+}
+
+// The server's copy of the socket is closed, and the stream lives: fasthttp does
+// nothing to the connection but close it, and closing what a hijack handler was
+// given closes where fasthttp keeps connections.
+func TestServersCopyIsClosed(t *testing.T) {
+	for _, k := range kinds {
+		if k.way != best || k.name == "unix" {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			src := newScript(t)
+			var conn *net.TCPConn
+			r := bufio.NewReader(k.serve(t, func(ctx *fasthttp.RequestCtx) {
+				conn = ctx.Conn().(*net.TCPConn)
+				wire.Serve(ctx, src, wire.Options{})
+			}).connect(get).response(http.MethodGet).Body)
+			eventually(t, "the server's copy is closed", func() bool {
+				return errors.Is(conn.SetDeadline(time.Time{}), net.ErrClosed)
+			})
+			for _, event := range numbered("event", 3) {
+				src.say(event)
+				events(t, r, 1)
+			}
+			src.finish(nil)
+			if _, err := io.ReadAll(r); err != nil {
+				t.Errorf("the stream did not end cleanly: %v", err)
+			}
+			src.waitGone(nil)
+		})
+	}
 }
