@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -207,6 +208,7 @@ func TestClosedIsNotWatched(t *testing.T) {
 // Streams come and go on all sides; there is a poller exactly while there are
 // streams, and the streams of a time have the same.
 func TestPollersComeAndGo(t *testing.T) {
+	untilNoStreams(t)
 	ours, _ := socketPair(t)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -237,6 +239,7 @@ func TestPollersComeAndGo(t *testing.T) {
 // The set cannot be had without descriptors, nor a descriptor of a connection
 // that is closed: nothing is left of the attempt.
 func TestOpenFails(t *testing.T) {
+	untilNoStreams(t)
 	ours, _ := socketPair(t)
 	ours.Close()
 	s := &taken{}
@@ -247,5 +250,22 @@ func TestOpenFails(t *testing.T) {
 	defer pollers.Unlock()
 	if current != nil {
 		t.Errorf("a poller with %d streams is left", current.streams)
+	}
+}
+
+// untilNoStreams waits for the streams of tests before to be gone: a clean end
+// lingers for a while.
+func untilNoStreams(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		pollers.Lock()
+		none := current == nil
+		pollers.Unlock()
+		switch {
+		case none:
+			return
+		case time.Now().After(deadline):
+			t.Fatal("streams of another test are left")
+		}
 	}
 }

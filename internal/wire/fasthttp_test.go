@@ -176,7 +176,10 @@ func TestHijackedByAnother(t *testing.T) {
 		src := newScript(t)
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
 			wire.Serve(ctx, src, wire.Options{})
-			ctx.Hijack(func(c net.Conn) { _, _ = io.WriteString(c, "mine") })
+			ctx.Hijack(func(c net.Conn) {
+				_, _ = io.WriteString(c, "mine")
+				c.Close() // where the server keeps hijacked connections
+			})
 		})
 		if got := string(srv.connect(get).rawBody()); got != "mine" {
 			t.Errorf("the peer got %q", got)
