@@ -32,6 +32,9 @@ each go run "$staticcheck" ./...
 step "tests with the race detector; fuzz seeds, import arrows and dependencies included"
 go test -race -shuffle=on -timeout 15m ./...
 
+step "allocations, which the race detector does not leave as they are"
+go test -run Allocat ./internal/wire ./scope ./sse ./internal/cursor
+
 step "internal/wire on the newest fasthttp that was tried"
 internal/wire/newest.sh v1.77.0 -short
 
