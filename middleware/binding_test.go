@@ -79,7 +79,7 @@ func TestBindingsEndWithTheirProcesses(t *testing.T) {
 	for _, p := range processes {
 		p.Close()
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		keys, ids := known.size()
 		if keys == 0 && ids == 0 {
 			break

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds what must happen but has no moment of its own.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // newSite returns a site that ends with the test.
 func newSite(t testing.TB, config ...scope.SiteConfig) *scope.Site {

@@ -122,7 +122,7 @@ func (tb *tab) hearAcrossReconnects(name string, n int) (got []string) {
 		if len(got) < n {
 			select {
 			case <-tb.wakes:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				return got
 			}
 			got = append(got, of(tb.hear(), name)...)

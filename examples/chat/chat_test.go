@@ -202,7 +202,7 @@ func TestPresence(t *testing.T) {
 		_, stream, _ := join.who.open()
 		join.who.listen(stream, "")
 		var now Presence
-		for deadline := time.Now().Add(10 * time.Second); now.Tabs < i+2 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); now.Tabs < i+2 && time.Now().Before(deadline); {
 			ear.hear("presence", &now)
 		}
 		if got := fmt.Sprintf("%d tabs, %d people", now.Tabs, len(now.People)); got != join.want {

@@ -167,7 +167,7 @@ func TestReceive(t *testing.T) {
 		defer close(done)
 		o.receive(ctx, time.Millisecond)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); o.count(Tally{}).Arrived < 5 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); o.count(Tally{}).Arrived < 5 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()

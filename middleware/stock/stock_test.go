@@ -26,7 +26,7 @@ import (
 	"github.com/ocsigo/comet/sse"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // A server is an app with a site channel "chat" whose address is at /, and a
 // page of a client process at /tab.
