@@ -1,7 +1,7 @@
 #!/bin/sh
-# All tests, on a fresh machine: needs Go, and installs Chromium from Debian's
-# packages where it is missing and may (as root, with apt-get). Where it may not,
-# the browser tests are skipped and say so; with CI=true that is a failure.
+# All tests, on a fresh machine: needs Go, and installs Chromium and Firefox from
+# Debian's packages where they are missing and it may (as root, with apt-get). Where
+# it may not, their tests are skipped and say so; with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")"
 
@@ -46,8 +46,13 @@ step "the benchmarks' own tests, and the workspace"
 GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
 
 step "browser tests"
-if ! command -v chromium >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null || echo "Chromium could not be installed"
+missing=
+for browser in chromium firefox-esr; do
+	command -v "$browser" >/dev/null 2>&1 || missing="$missing $browser"
+done
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	# shellcheck disable=SC2086 # they are words
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null || echo "could not be installed:$missing"
 fi
 if [ "${CI:-}" = true ]; then
 	COMET_BROWSER=required

@@ -2,32 +2,50 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/ocsigo/comet/e2e/internal/browser"
 )
 
 // patience bounds every wait for a condition. Nothing here takes that long; only what never happens does.
 const patience = 20 * time.Second
 
-// One browser serves all tests. It is started by the first that needs it and ended by TestMain.
-var browser struct {
-	once sync.Once
-	ctx  context.Context
-	stop func()
-	why  string // there is none
+// The browsers are shared by all tests. Each is started by the first that needs it and ended by TestMain.
+var browsers = map[string]*sharedBrowser{}
+
+type sharedBrowser struct {
+	once    sync.Once
+	running browser.Browser
+	err     error
 }
 
 func TestMain(m *testing.M) {
+	if served() {
+		return
+	}
+	for _, name := range browser.Names {
+		browsers[name] = &sharedBrowser{}
+	}
+	// Tests wait far more than they work. The command line's -parallel comes later, and wins.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
-	if browser.stop != nil {
-		browser.stop()
+	for _, shared := range browsers {
+		if shared.running != nil {
+			fmt.Println("ran with", shared.running.Version())
+			shared.running.Close()
+		}
 	}
 	if programs.dir != "" {
 		os.RemoveAll(programs.dir)
@@ -35,123 +53,95 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func startBrowser() {
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		browser.why = "no Chromium found in PATH; on Debian: apt-get install chromium"
-		return
-	}
-	profile, err := os.MkdirTemp("", "comet-e2e-profile-")
-	if err != nil {
-		browser.why = err.Error()
-		return
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(profile),
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stop := chromedp.NewContext(allocator)
-	if err := chromedp.Do(ctx); err != nil {
-		browser.why = fmt.Sprintf("%s does not start: %v", path, err)
-		stop()
-		stopAllocator()
-		return
-	}
-	browser.ctx, browser.stop = ctx, func() {
-		stop()
-		stopAllocator()
-		os.RemoveAll(profile)
+// inEachBrowser runs a test in all browsers at once, as subtests of their names.
+func inEachBrowser(t *testing.T, test func(t *testing.T, in string)) {
+	t.Parallel()
+	for _, name := range browser.Names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, name)
+		})
 	}
 }
 
 // A session is a person's browser: cookies of its own, any number of tabs.
 type session struct {
-	t   *testing.T
-	ctx context.Context
+	t  *testing.T
+	in browser.Session
 }
 
-// newSession skips the test where there is no browser, and fails it where one is required.
+// newSession is one of Chromium.
 func newSession(t *testing.T) session {
 	t.Helper()
-	browser.once.Do(startBrowser)
-	if browser.why != "" && os.Getenv("COMET_BROWSER") == "required" {
-		t.Fatalf("COMET_BROWSER=required, but %s", browser.why)
+	return newSessionIn(t, "chromium")
+}
+
+// newSessionIn skips the test where the browser is not installed, and fails it where browsers are required.
+func newSessionIn(t *testing.T, name string) session {
+	t.Helper()
+	shared := browsers[name]
+	shared.once.Do(func() { shared.running, shared.err = browser.Start(context.Background(), name) })
+	if errors.Is(shared.err, browser.ErrMissing) && os.Getenv("COMET_BROWSER") != "required" {
+		t.Skip(shared.err)
 	}
-	if browser.why != "" {
-		t.Skip(browser.why)
+	if shared.err != nil {
+		t.Fatal(shared.err)
 	}
-	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("a new browser session: %v", err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	in, err := shared.running.NewSession(ctx)
+	if err != nil {
+		t.Fatalf("a new session of %s: %v", name, err)
 	}
-	return session{t, ctx}
+	t.Cleanup(in.Close)
+	return session{t, in}
 }
 
 // A tab is one page of a session. What it writes to the console as an error fails the test, but for what was announced
 // with expect.
 type tab struct {
-	t      *testing.T
-	ctx    context.Context
-	cancel func()
-
-	mu       sync.Mutex
+	t        *testing.T
+	page     browser.Page
 	expected []string
-	errors   []string
+	closed   bool
 }
 
-// lostStream is what Chromium says of a connection that fails. Every test may see it: servers are killed here.
-var lostStream = []string{"net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_EMPTY_RESPONSE"}
+// lostStream is what browsers say of a connection that fails. Every test may see it: servers are killed here.
+var lostStream = []string{
+	"The connection to http", "can’t establish a connection", // Firefox
+	"net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_EMPTY_RESPONSE",
+}
 
 func (s session) open(url string) *tab {
 	s.t.Helper()
-	ctx, cancel := chromedp.NewContext(s.ctx)
-	tab := &tab{t: s.t, ctx: ctx, cancel: cancel, expected: lostStream}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	page, err := s.in.Open(ctx, url)
+	if err != nil {
+		s.t.Fatalf("a new tab of %s: %v", url, err)
+	}
+	tab := &tab{t: s.t, page: page, expected: lostStream}
 	s.t.Cleanup(tab.close)
-	if err := chromedp.Do(ctx); err != nil {
-		s.t.Fatalf("a new tab: %v", err)
-	}
-	go tab.listen(chromedp.Console(ctx))
-	tab.do(chromedp.Navigate(url))
 	return tab
-}
-
-func (tab *tab) listen(console func(func(chromedp.ConsoleMessage, error) bool)) {
-	for message, err := range console {
-		if err != nil {
-			return
-		}
-		if message.Type == chromedp.ConsoleError || message.Type == chromedp.ConsoleException {
-			tab.mu.Lock()
-			tab.errors = append(tab.errors, fmt.Sprintf("%s %s (%s:%d)", message.Source, message.Text, message.URL, message.Line))
-			tab.mu.Unlock()
-		}
-	}
 }
 
 // expect lets the test's page write console errors that contain the text.
 func (tab *tab) expect(text string) {
-	tab.mu.Lock()
-	defer tab.mu.Unlock()
 	tab.expected = append(tab.expected[:len(tab.expected):len(tab.expected)], text)
 }
 
 // close ends the tab as its person does, and judges its console.
 func (tab *tab) close() {
-	tab.cancel()
-	tab.mu.Lock()
-	defer tab.mu.Unlock()
-	for _, e := range tab.errors {
+	if tab.closed {
+		return
+	}
+	tab.closed = true
+	tab.page.Close()
+	for _, e := range tab.page.Errors() {
 		if !containsAny(e, tab.expected) {
 			tab.t.Errorf("console error: %s", e)
 		}
 	}
-	tab.errors = nil
 }
 
 func containsAny(s string, parts []string) bool {
@@ -163,24 +153,66 @@ func containsAny(s string, parts []string) bool {
 	return false
 }
 
+// act fails the test if something that is done to the page cannot be.
+func (tab *tab) act(what string, action func(context.Context) error) {
+	tab.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := action(ctx); err != nil {
+		tab.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (tab *tab) navigate(url string) {
+	tab.t.Helper()
+	tab.act("go to "+url, func(ctx context.Context) error { return tab.page.Navigate(ctx, url) })
+}
+
+func (tab *tab) reload() {
+	tab.t.Helper()
+	tab.act("reload", tab.page.Reload)
+}
+
+func (tab *tab) click(selector string) {
+	tab.t.Helper()
+	tab.act("click "+selector, func(ctx context.Context) error { return tab.page.Click(ctx, selector) })
+}
+
+func (tab *tab) write(selector, text string) {
+	tab.t.Helper()
+	tab.act("write into "+selector, func(ctx context.Context) error { return tab.page.Type(ctx, selector, text) })
+}
+
+// chromium is the context for what only Chromium can do.
+func (tab *tab) chromium() context.Context {
+	tab.t.Helper()
+	page, is := tab.page.(*browser.Chromium)
+	if !is {
+		tab.t.Fatalf("this test does what only Chromium can, and runs in %T", tab.page)
+	}
+	return page.Context()
+}
+
+// do is for what only Chromium can do.
 func (tab *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	tab.t.Helper()
-	ctx, cancel := context.WithTimeout(tab.ctx, patience)
+	ctx, cancel := context.WithTimeout(tab.chromium(), patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		tab.t.Fatalf("in the browser: %v", err)
 	}
 }
 
-// eval gives the value of an expression in the page.
-func eval[T any](tab *tab, expression string) T {
+// eval gives the value of an expression in the page; a promise is waited for.
+func eval[T any](tab *tab, expression string) (value T) {
 	tab.t.Helper()
-	ctx, cancel := context.WithTimeout(tab.ctx, patience)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		tab.t.Fatalf("%s: %v", expression, err)
-	}
+	tab.act(expression, func(ctx context.Context) error {
+		raw, err := tab.page.Evaluate(ctx, expression)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(raw, &value)
+	})
 	return value
 }
 
@@ -189,16 +221,14 @@ func (tab *tab) until(expression string) {
 	tab.t.Helper()
 	var last error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(tab.ctx, 2*time.Second)
-		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		holds, err := tab.page.Evaluate(ctx, "!!("+expression+")")
 		cancel()
-		if err == nil && holds {
+		if err == nil && string(holds) == "true" {
 			return
 		}
 		last = err
 	}
 	page := eval[string](tab, `document.body.innerText`)
-	tab.mu.Lock()
-	defer tab.mu.Unlock()
-	tab.t.Fatalf("never held: %s\nlast error: %v\nconsole: %q\nthe page:\n%s", expression, last, tab.errors, page)
+	tab.t.Fatalf("never held: %s\nlast error: %v\nconsole: %q\nthe page:\n%s", expression, last, tab.page.Errors(), page)
 }

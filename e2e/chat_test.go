@@ -28,12 +28,19 @@ func (s session) chat(url string) *tab {
 // say types and presses Enter.
 func (tab *tab) say(text string) {
 	tab.t.Helper()
-	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), text))
+	tab.write("#text", text)
 	tab.enter(0)
 }
 
+// cut presses "Cut my connection", for two seconds.
+func (tab *tab) cut() {
+	tab.t.Helper()
+	eval[bool](tab, `(document.querySelector("#cut button").value = 2, true)`)
+	tab.click("#cut button")
+}
+
 // enter presses the key as a keyboard does: what it writes is part of the press, so that a page that prevents the press
-// prevents the new line. (SendKeys sends the character apart.)
+// prevents the new line. (write sends the character apart.)
 func (tab *tab) enter(modifiers int64) {
 	tab.t.Helper()
 	press := input.DispatchKeyEventParams{
@@ -42,7 +49,7 @@ func (tab *tab) enter(modifiers int64) {
 	release := press
 	release.Type, release.Text = input.DispatchKeyEventTypeKeyUp, ""
 	for _, event := range []input.DispatchKeyEventParams{press, release} {
-		if _, err := chromedp.Call(tab.ctx, input.DispatchKeyEvent, event); err != nil {
+		if _, err := chromedp.Call(tab.chromium(), input.DispatchKeyEvent, event); err != nil {
 			tab.t.Fatal(err)
 		}
 	}
@@ -80,7 +87,7 @@ func TestChatInTabsAndSessions(t *testing.T) {
 	third.hears("from the first tab")
 	third.say("from another person")
 	second.hears("from the first tab", "from another person")
-	second.do(chromedp.SendKeys(chromedp.CSS("#text"), "two"))
+	second.write("#text", "two")
 	second.enter(int64(kb.ModifierShift))
 	second.say("lines")
 	for _, tab := range []*tab{first, second, third} {
@@ -110,7 +117,7 @@ func TestChatShowsTextAsText(t *testing.T) {
 	tab := newSession(t).chat(p.url)
 	p.say(evil)
 	tab.hears(evil)
-	tab.do(chromedp.Reload()) // now it is the server that writes it into the page
+	tab.reload() // now it is the server that writes it into the page
 	tab.until(live)
 	tab.hears(evil)
 	if title := eval[string](tab, `document.title`); title != "Chat" {
@@ -129,7 +136,7 @@ func TestChatReload(t *testing.T) {
 	p.say("two")
 	tab := newSession(t).chat(p.url)
 	tab.hears("one", "two")
-	tab.do(chromedp.Reload())
+	tab.reload()
 	tab.until(live)
 	p.say("three")
 	tab.hears("one", "two", "three")
@@ -147,7 +154,7 @@ func TestChatBackInHistory(t *testing.T) {
 			p.say("before")
 			tab.hears("before")
 			tab.expect("404")
-			tab.do(chromedp.Navigate(between.URL + "/elsewhere"))
+			tab.navigate(between.URL + "/elsewhere")
 			p.say("meanwhile")
 			eval[bool](tab, `(history.back(), true)`)
 			tab.until(live)
@@ -167,7 +174,7 @@ func TestChatCut(t *testing.T) {
 	tab := newSession(t).chat(p.url)
 	p.say("before")
 	tab.hears("before")
-	tab.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	tab.cut()
 	tab.until(lost)
 	for i := range 3 {
 		p.say(fmt.Sprint("missed ", i))
@@ -192,7 +199,7 @@ func TestChatCutForTooLong(t *testing.T) {
 	t.Parallel()
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
-	tab.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	tab.cut()
 	tab.until(lost)
 	for i := range 120 {
 		p.say(fmt.Sprint("message ", i))
@@ -213,7 +220,7 @@ func TestChatServerRestarts(t *testing.T) {
 	tab := newSession(t).chat(p.url)
 	p.say("before")
 	tab.hears("before")
-	tab.do(chromedp.SendKeys(chromedp.CSS("#text"), "half a sen"))
+	tab.write("#text", "half a sen")
 	p.kill()
 	tab.until(lost)
 	p.restart()
@@ -302,7 +309,7 @@ func TestChatScrolledUp(t *testing.T) {
 	if top := eval[int](tab, `log.scrollTop`); top != 0 {
 		t.Errorf("the page scrolled to %d under its reader", top)
 	}
-	tab.do(chromedp.Click(chromedp.CSS("#down")))
+	tab.click("#down")
 	tab.until(atEnd + ` && document.querySelector("#down").hidden`)
 }
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,10 +13,11 @@ import (
 // look leaves a screenshot in artifacts/, for a person to look at.
 func (tab *tab) look(name string) {
 	tab.t.Helper()
-	picture, err := chromedp.Run(tab.ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		tab.t.Fatal(err)
-	}
+	var picture []byte
+	tab.act("a screenshot", func(ctx context.Context) (err error) {
+		picture, err = tab.page.Screenshot(ctx)
+		return err
+	})
 	if err := os.MkdirAll("artifacts", 0o755); err != nil {
 		tab.t.Fatal(err)
 	}
@@ -26,7 +28,7 @@ func (tab *tab) look(name string) {
 
 func (tab *tab) dress(scheme string, width, height int64) {
 	tab.t.Helper()
-	_, err := chromedp.Call(tab.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+	_, err := chromedp.Call(tab.chromium(), emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
 	if err != nil {
@@ -104,7 +106,7 @@ func TestLooks(t *testing.T) {
 	reader := other.chat(chat.url)
 	reader.say(answer)
 	room.hears("Morning! Is the new build up?", "I only see the old page.", answer)
-	room.do(chromedp.SetAttributeValue(chromedp.CSS("#cut button"), "value", "2"), chromedp.Click(chromedp.CSS("#cut button")))
+	room.cut()
 	room.until(lost)
 	room.look("chat-lost")
 	reader.say("Did you see it?")

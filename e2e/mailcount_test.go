@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 type tally struct{ Arrived, Counted int }
@@ -36,7 +34,7 @@ func (p *program) counted(want int) {
 func (tab *tab) ask() {
 	tab.t.Helper()
 	eval[bool](tab, `(answer = null, true)`)
-	tab.do(chromedp.Click(chromedp.CSS("#ask")))
+	tab.click("#ask")
 	tab.until(`answer && !document.querySelector("#ask").disabled`)
 }
 
@@ -81,7 +79,7 @@ func TestMailcountMarksAsRead(t *testing.T) {
 	p.arrive(10)
 	tab := newSession(t).open(p.url)
 	tab.until(counted + ` && answer.unread >= 10`)
-	tab.do(chromedp.Click(chromedp.CSS("#read")))
+	tab.click("#read")
 	tab.until(`document.querySelector("#asks button:last-child").disabled === false && document.querySelector("#unread").textContent >= 10`)
 	tab.ask()
 	tab.until(`answer.unread < answer.arrived`)

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -35,33 +35,78 @@ func buildPrograms() {
 	}
 }
 
-// A program is one of the examples, running as a process on a loopback port.
+// servers are the pages' servers that are no examples. Each runs as a process of its own, which is this test program called
+// again; a file that has one adds it in its init. The function serves until it is killed.
+var servers = map[string]func(listener net.Listener, args []string) error{}
+
+const serveVariable = "COMET_E2E_SERVE"
+
+// served is true in a process that was called to be a server, when that has ended.
+func served() bool {
+	name := os.Getenv(serveVariable)
+	if name == "" {
+		return false
+	}
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err == nil {
+		fmt.Printf("http://%s\n", listener.Addr())
+		err = servers[name](listener, os.Args[2:])
+	}
+	fmt.Fprintf(os.Stderr, "server %s ended: %v\n", name, err)
+	os.Exit(1)
+	return true
+}
+
+// A program is a page's server running as a process, on a loopback port that stays its own while it does not run.
 type program struct {
 	t    *testing.T
 	name string
-	args []string
+	addr string
 	url  string
+	make func() *exec.Cmd
 	cmd  *exec.Cmd
 }
 
+// start runs one of the examples.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	programs.once.Do(buildPrograms)
 	if programs.err != nil {
 		t.Fatal(programs.err)
 	}
-	p := &program{t: t, name: name, args: args}
-	p.run("127.0.0.1:0")
+	addr := reserve(t)
+	return run(t, name, addr, func() *exec.Cmd {
+		return exec.Command(filepath.Join(programs.dir, name), append([]string{"-addr", addr}, args...)...)
+	})
+}
+
+// serve runs one of the servers.
+func serve(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	if servers[name] == nil {
+		t.Fatalf("no server is called %q", name)
+	}
+	addr := reserve(t)
+	return run(t, name, addr, func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0], append([]string{addr}, args...)...)
+		cmd.Env = append(os.Environ(), serveVariable+"="+name)
+		return cmd
+	})
+}
+
+func run(t *testing.T, name, addr string, make func() *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, name: name, addr: addr, url: "http://" + addr, make: make}
+	p.restart()
 	t.Cleanup(p.kill)
 	return p
 }
 
-var printedURL = regexp.MustCompile(`http://\S+`)
-
-// run starts the process and waits for the line in which it says where it listens.
-func (p *program) run(addr string) {
+// restart starts the process, or starts a killed one again, on the same port. It waits for the line in which the process
+// says where it listens.
+func (p *program) restart() {
 	p.t.Helper()
-	p.cmd = exec.Command(filepath.Join(programs.dir, p.name), append([]string{"-addr", addr}, p.args...)...)
+	p.cmd = p.make()
 	p.cmd.Stderr = os.Stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -71,8 +116,8 @@ func (p *program) run(addr string) {
 		p.t.Fatal(err)
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if p.url = printedURL.FindString(line); err != nil || p.url == "" {
-		p.t.Fatalf("%s printed %q, %v: want the URL to open", p.name, line, err)
+	if err != nil || !strings.Contains(line, p.url) {
+		p.t.Fatalf("%s printed %q, %v: want %s, the URL to open", p.name, line, err, p.url)
 	}
 }
 
@@ -80,12 +125,6 @@ func (p *program) run(addr string) {
 func (p *program) kill() {
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
-}
-
-// restart starts a killed program again, on the same port.
-func (p *program) restart() {
-	p.t.Helper()
-	p.run(strings.TrimPrefix(p.url, "http://"))
 }
 
 // get and post speak to the program from outside of the browser.

@@ -1,0 +1,195 @@
+package browser
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// preferences keep Firefox from speaking to anybody but the tests.
+const preferences = `
+user_pref("app.update.disabledForTesting", true);
+user_pref("browser.shell.checkDefaultBrowser", false);
+user_pref("browser.startup.homepage_override.mstone", "ignore");
+user_pref("browser.startup.page", 0);
+user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("network.captive-portal-service.enabled", false);
+user_pref("network.connectivity-service.enabled", false);
+user_pref("network.proxy.type", 0);
+user_pref("services.settings.server", "data:,");
+user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
+`
+
+type firefox struct {
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when the process is gone
+	profile string
+	version string
+	bidi    *bidi
+
+	mu    sync.Mutex
+	pages map[string]*firefoxPage // by browsing context
+}
+
+func startFirefox(ctx context.Context) (_ Browser, err error) {
+	path, err := find("firefox-esr", "firefox-esr", "firefox")
+	if err != nil {
+		return nil, err
+	}
+	profile, err := os.MkdirTemp("", "comet-firefox-")
+	if err != nil {
+		return nil, err
+	}
+	b := &firefox{profile: profile, ended: make(chan struct{}), pages: map[string]*firefoxPage{}}
+	if err := os.WriteFile(filepath.Join(profile, "user.js"), []byte(preferences), 0o600); err != nil {
+		return nil, err
+	}
+	endpoint, err := b.run(path)
+	if err != nil {
+		os.RemoveAll(profile)
+		return nil, fmt.Errorf("%s does not start: %w", path, err)
+	}
+	if err := b.connect(ctx, endpoint); err != nil {
+		b.Kill()
+		return nil, fmt.Errorf("%s does not answer: %w", path, err)
+	}
+	return b, nil
+}
+
+// run starts the process and gives the address at which it wants to be driven.
+func (b *firefox) run(path string) (endpoint string, err error) {
+	b.cmd = exec.Command(path, "--headless", "--no-remote", "--profile", b.profile, "--remote-debugging-port=0")
+	b.cmd.Env = append(os.Environ(), "MOZ_CRASHREPORTER_DISABLE=1")
+	dieWithParent(b.cmd)
+	stderr, err := b.cmd.StderrPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := b.cmd.Start(); err != nil {
+		return "", err
+	}
+	addresses, said := make(chan string, 1), make(chan string, 1)
+	go func() {
+		defer close(b.ended)
+		said <- readAddress(bufio.NewScanner(stderr), addresses)
+		b.cmd.Wait()
+	}()
+	select {
+	case endpoint = <-addresses:
+		return endpoint, nil
+	case output := <-said:
+		return "", fmt.Errorf("it ended and said:\n%s", output)
+	case <-time.After(time.Minute):
+		b.cmd.Process.Kill()
+		return "", errors.New("it named no address within a minute")
+	}
+}
+
+// readAddress reads all that Firefox says, hands on the address and gives the last of the rest.
+func readAddress(lines *bufio.Scanner, addresses chan<- string) string {
+	var said []string
+	for lines.Scan() {
+		if _, address, found := strings.Cut(lines.Text(), "WebDriver BiDi listening on "); found {
+			addresses <- strings.TrimSpace(address)
+		}
+		said = append(said[max(0, len(said)-20):], lines.Text())
+	}
+	return strings.Join(said, "\n")
+}
+
+func (b *firefox) connect(ctx context.Context, endpoint string) (err error) {
+	if b.bidi, err = dialBiDi(ctx, endpoint+"/session", b.event); err != nil {
+		return err
+	}
+	var session struct {
+		Capabilities struct{ BrowserName, BrowserVersion string }
+	}
+	wanted := map[string]any{"alwaysMatch": map[string]any{"acceptInsecureCerts": true}}
+	if err := b.bidi.call(ctx, "session.new", map[string]any{"capabilities": wanted}, &session); err != nil {
+		return err
+	}
+	b.version = "Firefox/" + session.Capabilities.BrowserVersion
+	return b.bidi.call(ctx, "session.subscribe", map[string]any{"events": []string{"log.entryAdded"}}, nil)
+}
+
+func (b *firefox) Name() string    { return "firefox" }
+func (b *firefox) Version() string { return b.version }
+
+// Close asks Firefox to end, and kills it if it does not.
+func (b *firefox) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if b.bidi.call(ctx, "browser.close", map[string]any{}, nil) == nil {
+		select {
+		case <-b.ended:
+		case <-ctx.Done():
+		}
+	}
+	b.Kill()
+}
+
+func (b *firefox) Kill() {
+	b.cmd.Process.Kill()
+	<-b.ended
+	if b.bidi != nil {
+		b.bidi.conn.CloseNow()
+	}
+	os.RemoveAll(b.profile)
+}
+
+// event hears what pages write to their consoles.
+func (b *firefox) event(method string, params json.RawMessage) {
+	var entry struct {
+		Level, Text string
+		Source      struct{ Context string }
+		StackTrace  struct {
+			CallFrames []struct {
+				URL        string
+				LineNumber int
+			}
+		}
+	}
+	if method != "log.entryAdded" || json.Unmarshal(params, &entry) != nil || entry.Level != "error" {
+		return
+	}
+	b.mu.Lock()
+	page := b.pages[entry.Source.Context]
+	b.mu.Unlock()
+	if page == nil {
+		return
+	}
+	for _, frame := range entry.StackTrace.CallFrames {
+		entry.Text += fmt.Sprintf(" (%s:%d)", frame.URL, frame.LineNumber)
+	}
+	page.mu.Lock()
+	page.errors = append(page.errors, entry.Text)
+	page.mu.Unlock()
+}
+
+func (b *firefox) NewSession(ctx context.Context) (Session, error) {
+	var made struct{ UserContext string }
+	if err := b.bidi.call(ctx, "browser.createUserContext", map[string]any{}, &made); err != nil {
+		return nil, err
+	}
+	return &firefoxSession{b, made.UserContext}, nil
+}
+
+type firefoxSession struct {
+	b  *firefox
+	id string // of the user context
+}
+
+// Close forgets the cookies and closes the pages. The browser may be gone already.
+func (s *firefoxSession) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = s.b.bidi.call(ctx, "browser.removeUserContext", map[string]any{"userContext": s.id}, nil)
+}

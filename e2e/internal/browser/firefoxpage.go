@@ -1,0 +1,131 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+type firefoxPage struct {
+	b  *firefox
+	id string // of the browsing context
+
+	mu     sync.Mutex
+	errors []string
+}
+
+func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
+	var made struct{ Context string }
+	// A tab would be hidden behind the next one, and its timers slowed; a window is not.
+	if err := s.b.bidi.call(ctx, "browsingContext.create", map[string]any{"type": "window", "userContext": s.id}, &made); err != nil {
+		return nil, err
+	}
+	p := &firefoxPage{b: s.b, id: made.Context}
+	s.b.mu.Lock()
+	s.b.pages[p.id] = p
+	s.b.mu.Unlock()
+	if err := p.Navigate(ctx, url); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// call sends a command about this page.
+func (p *firefoxPage) call(ctx context.Context, method string, params map[string]any, result any) error {
+	params["context"] = p.id
+	return p.b.bidi.call(ctx, method, params, result)
+}
+
+func (p *firefoxPage) Navigate(ctx context.Context, url string) error {
+	return p.call(ctx, "browsingContext.navigate", map[string]any{"url": url, "wait": "complete"}, nil)
+}
+
+func (p *firefoxPage) Reload(ctx context.Context) error {
+	return p.call(ctx, "browsingContext.reload", map[string]any{"wait": "complete"}, nil)
+}
+
+func (p *firefoxPage) Evaluate(ctx context.Context, expression string) (json.RawMessage, error) {
+	var answer struct {
+		Type             string
+		Result           struct{ Value string }
+		ExceptionDetails struct{ Text string }
+	}
+	params := map[string]any{
+		"expression": asJSON(expression), "target": map[string]any{"context": p.id}, "awaitPromise": true, "userActivation": true,
+	}
+	if err := p.b.bidi.call(ctx, "script.evaluate", params, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Type != "success" {
+		return nil, errors.New(answer.ExceptionDetails.Text)
+	}
+	return json.RawMessage(answer.Result.Value), nil
+}
+
+// into gives the middle of an element, scrolled into view.
+const into = `(() => {
+  const element = document.querySelector(%s);
+  if (!element) throw new Error("there is no " + %[1]s);
+  element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+  const box = element.getBoundingClientRect();
+  return { x: Math.floor(box.x + box.width / 2), y: Math.floor(box.y + box.height / 2) };
+})()`
+
+func (p *firefoxPage) Click(ctx context.Context, selector string) error {
+	name, err := json.Marshal(selector)
+	if err != nil {
+		return err
+	}
+	value, err := p.Evaluate(ctx, fmt.Sprintf(into, name))
+	if err != nil {
+		return err
+	}
+	move := map[string]any{"type": "pointerMove"}
+	if err := json.Unmarshal(value, &move); err != nil {
+		return err
+	}
+	down, up := map[string]any{"type": "pointerDown", "button": 0}, map[string]any{"type": "pointerUp", "button": 0}
+	return p.perform(ctx, map[string]any{"type": "pointer", "id": "mouse", "actions": []any{move, down, up}})
+}
+
+func (p *firefoxPage) Type(ctx context.Context, selector, text string) error {
+	if err := p.Click(ctx, selector); err != nil {
+		return err
+	}
+	var keys []any
+	for _, r := range text {
+		keys = append(keys, map[string]any{"type": "keyDown", "value": string(r)}, map[string]any{"type": "keyUp", "value": string(r)})
+	}
+	return p.perform(ctx, map[string]any{"type": "key", "id": "keyboard", "actions": keys})
+}
+
+func (p *firefoxPage) perform(ctx context.Context, source map[string]any) error {
+	return p.call(ctx, "input.performActions", map[string]any{"actions": []any{source}}, nil)
+}
+
+func (p *firefoxPage) Screenshot(ctx context.Context) ([]byte, error) {
+	var picture struct{ Data []byte }
+	err := p.call(ctx, "browsingContext.captureScreenshot", map[string]any{}, &picture)
+	return picture.Data, err
+}
+
+func (p *firefoxPage) Errors() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.errors)
+}
+
+// Close closes the page. The browser may be gone already.
+func (p *firefoxPage) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = p.call(ctx, "browsingContext.close", map[string]any{}, nil)
+	p.b.mu.Lock()
+	delete(p.b.pages, p.id)
+	p.b.mu.Unlock()
+}
