@@ -5,6 +5,7 @@ go 1.25
 require (
 	github.com/gofiber/fiber/v2 v2.52.15
 	github.com/gofiber/storage/memory/v2 v2.0.1
+	github.com/klauspost/compress v1.17.9
 	github.com/valyala/fasthttp v1.51.0
 	golang.org/x/sys v0.28.0
 )
@@ -12,7 +13,6 @@ require (
 require (
 	github.com/andybalholm/brotli v1.1.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/klauspost/compress v1.17.9 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	github.com/mattn/go-runewidth v0.0.16 // indirect

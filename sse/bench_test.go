@@ -2,6 +2,7 @@ package sse_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/ocsigo/comet/sse"
@@ -25,6 +26,48 @@ func BenchmarkBatchFrame(b *testing.B) {
 
 func BenchmarkBatchEvent(b *testing.B) {
 	benchmarkBatch(b, func(batch *sse.Batch, id []byte) { batch.Event(id, "chat", payload) })
+}
+
+// BenchmarkBatchEncoded is what an event stream pays for being compressed: for a
+// large event that was compressed for another, for one of its own, and for the
+// small ones of a replay.
+func BenchmarkBatchEncoded(b *testing.B) {
+	for _, name := range []string{"gzip", "zstd"} {
+		for _, size := range []int{80, 600, 1200, 5000} {
+			data := messages(b, 1, size)[0]
+			f := mustFrame(b, "chat", data)
+			for kind, add := range map[string]func(*sse.Batch, []byte){
+				"shared": func(batch *sse.Batch, id []byte) { batch.Frame(id, f) },
+				"own":    func(batch *sse.Batch, id []byte) { batch.Event(id, "chat", data) },
+			} {
+				b.Run(fmt.Sprintf("%s/%s/%dB", name, kind, size), func(b *testing.B) {
+					e := codings[name].make(b).NewEncoder()
+					var batch sse.Batch
+					b.ReportAllocs()
+					for b.Loop() {
+						batch.ResetFor(e)
+						add(&batch, []byte("c1.2a-7f3,c2.19"))
+						batch.Bytes()
+					}
+				})
+			}
+		}
+		b.Run(name+"/100 of 80B", func(b *testing.B) {
+			all, e := messages(b, 100, 80), codings[name].make(b).NewEncoder()
+			var batch, plain sse.Batch
+			for b.Loop() {
+				batch.ResetFor(e)
+				plain.Reset()
+				for _, data := range all {
+					batch.Event([]byte("c1.2a-7f3,c2.19"), "chat", data)
+					plain.Event([]byte("c1.2a-7f3,c2.19"), "chat", data)
+				}
+				batch.Bytes()
+			}
+			b.ReportMetric(float64(len(batch.Bytes())), "B")
+			b.ReportMetric(float64(plain.Len()), "B-as-text")
+		})
+	}
 }
 
 // benchmarkBatch measures one event in a batch that is reset every 64.

@@ -24,6 +24,10 @@
 // reader what is pending in a [Batch], to be written at once; only the id line
 // differs from reader to reader. A grown Batch takes events without allocating.
 //
+// A stream may be compressed as a whole and encoded once all the same: a
+// [Compressor] makes of each large frame a block that all its readers share, and
+// [Batch.ResetFor] writes a reader's batches in such blocks.
+//
 // Every line written here ends in LF. An event written here always has a data
 // line, empty if the data is, so that it is dispatched: a block with an id
 // alone moves the id of some clients (Chromium 156) and not of others

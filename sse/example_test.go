@@ -1,6 +1,8 @@
 package sse_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"log"
 	"os"
@@ -53,6 +55,34 @@ func ExampleBatch() {
 	// id: b8
 	// event: chat
 	// data: {"text":"hello"}
+}
+
+// One large event for two readers of a compressed stream: it is compressed once,
+// and each reads it after an id of its own.
+func ExampleGzip() {
+	compressor := sse.Gzip()
+	frame, err := sse.NewFrame("page", bytes.Repeat([]byte("all of the news "), 1000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, id := range []string{"a1", "b8"} {
+		encoder := compressor.NewEncoder() // one for each event stream
+		var batch sse.Batch
+		batch.ResetFor(encoder)
+		batch.Frame([]byte(id), frame)
+		batch.End()
+
+		plain, err := gzip.NewReader(bytes.NewReader(batch.Bytes()))
+		if err != nil {
+			log.Fatal(err)
+		}
+		for e, err := range sse.Read(plain) {
+			fmt.Println(e.ID, e.Name, len(e.Data), err, len(batch.Bytes()) < 200)
+		}
+	}
+	// Output:
+	// a1 page 16000 <nil> true
+	// b8 page 16000 <nil> true
 }
 
 func ExampleRead() {
