@@ -17,7 +17,8 @@ const module = "github.com/ocsigo/comet"
 // module, "" standing for the door.
 var arrows = map[string][]string{
 	"":                   {"middleware", "scope"},
-	"middleware":         {"scope", "engine", "internal/wire"},
+	"middleware":         {"scope", "engine", "internal/wire", "client"},
+	"client":             {},
 	"channel":            {"scope", "engine"},
 	"scope":              {"sse", "engine", "engine/memory", "internal/ring", "internal/mailbox", "internal/cursor", "internal/wheel"},
 	"engine":             {},

@@ -57,6 +57,10 @@ func ClientProcess(c *fiber.Ctx, site ...*scope.Site) (*scope.ClientProcess, err
 // [middleware.Open].
 func Open(c *fiber.Ctx, refs ...scope.Ref) (string, error) { return middleware.Open(c, refs...) }
 
+// Script returns the path of comet.js, for a page to import: see
+// [middleware.Script].
+func Script(c *fiber.Ctx, site ...*scope.Site) (string, error) { return middleware.Script(c, site...) }
+
 // EndSession ends the session of the request and its client processes: see
 // [middleware.EndSession].
 func EndSession(c *fiber.Ctx, site ...*scope.Site) error { return middleware.EndSession(c, site...) }

@@ -92,6 +92,9 @@ func (m *comet) handle(c *fiber.Ctx) error {
 	if isEndpoint(c, prefix, m.cfg.Path) {
 		return m.endpoint(c)
 	}
+	if file, kept, ok := asset(c, prefix, m.cfg.Path); ok {
+		return m.serveAsset(c, file, kept)
+	}
 	return m.accompany(c, prefix)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/ocsigo/comet/internal/cursor"
 )
@@ -171,7 +172,7 @@ func (c *command) register(value string) (Reply, error) {
 	}
 	if c.stream != nil && !c.chosen {
 		if channel := c.site.audible(c.ctx, c.stream.reader, ref.Name); channel != nil {
-			return c.stream.register(channel, ref)
+			return c.stream.register(channel, ref, strings.Contains(value, "@"))
 		}
 	}
 	return c.want(ref.Name) // also what is refused: it is as if it were not there
@@ -191,7 +192,7 @@ func (c *command) registerPrivate(name string) (reply Reply, done bool, err erro
 	}
 	p.mu.Unlock()
 	if fresh && current != nil {
-		current.stream.greetChannel(current.suffixed(name))
+		current.greet(channel.spec)
 	}
 	return Reply{State: "heard"}, channel != nil, nil
 }

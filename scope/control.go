@@ -36,14 +36,18 @@ type greeting struct {
 // greetedProcess tells which suffix a process's event names have: none for K 0,
 // else "@K".
 type greetedProcess struct {
-	Process    string `json:"process"`
-	K          int    `json:"k"`
-	Generation uint64 `json:"generation"`
+	Process    string           `json:"process"`
+	K          int              `json:"k"`
+	Generation uint64           `json:"generation"`
+	Channels   []greetedChannel `json:"channels,omitempty"`
 }
 
+// greetedChannel tells of a site channel and the position after which it is
+// heard, or of a private one, which has no position.
 type greetedChannel struct {
 	Channel  string           `json:"channel"`
 	Position *engine.Position `json:"position,omitempty"`
+	Pull     bool             `json:"pull,omitempty"` // it is read on demand
 }
 
 func (s *Site) newGreeting() greeting {

@@ -2,6 +2,8 @@ package scope
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strings"
@@ -133,7 +135,15 @@ func (l *linking) own(p *ClientProcess) error {
 		}
 	}
 	l.address.Process = cursor.Process{Token: p.token, Number: max(p.received, p.forgotten)}
+	l.address.Group = p.group()
 	return nil
+}
+
+// group is what the pages of one session have in common, and may show: by it they
+// find each other in the browser. Nothing leads back from it to the session.
+func (p *ClientProcess) group() string {
+	sum := sha256.Sum256([]byte("comet group\x00" + p.session))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
 // hearAll has every channel heard that the process has by now: they are private

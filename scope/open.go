@@ -41,7 +41,7 @@ func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) 
 		return nil, ErrOver
 	}
 	es := &EventStream{
-		site: s, reader: r.Reader, address: r.Address, own: address.Process.Token != "", native: !address.PullAsk,
+		site: s, reader: r.Reader, address: r.Address, own: address.Process.Token != "", native: !address.PullAsk, brief: address.Brief,
 		query: r.Path + 1 + len(cursor.AppendAddress(nil, address)), tag: address.Tag(), nameless: badCursor != nil,
 	}
 	if !s.enter(es) {

@@ -140,6 +140,12 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		return nil, fmt.Errorf("%w: channel %s: only a Site has newest channels", ErrBadSpec, spec.Name)
 	}
 	c := newPrivateChannel(p, spec)
+	var wanted *processReader // hears of it
+	defer func() {
+		if wanted != nil {
+			wanted.greet(c.spec)
+		}
+	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.ended() {
@@ -169,6 +175,7 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	if p.wanted[spec.Name] {
 		delete(p.wanted, spec.Name)
 		p.hear(c)
+		wanted = p.current
 	}
 	return &Handle{c}, nil
 }

@@ -129,6 +129,29 @@ func (r *processReader) write(b *sse.Batch, c *privateChannel, e mailbox.Entry) 
 	b.Event(r.stream.cursor(), event, e.Data)
 }
 
+// greeting says how the process is carried here, and the channels that its page
+// hears of it, by their own names.
+func (r *processReader) greeting() greetedProcess {
+	g := greetedProcess{Process: r.token, K: r.slot, Generation: r.generation}
+	p := r.process
+	if p == nil {
+		return g
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.boxes {
+		if c.heard && c.endedAt == 0 {
+			g.Channels = append(g.Channels, greetedChannel{Channel: c.spec.Name, Pull: c.spec.Kind == Pull})
+		}
+	}
+	return g
+}
+
+// greet tells of a private channel that is heard from now on.
+func (r *processReader) greet(spec Spec) {
+	r.stream.greetChannel(greetedChannel{Channel: r.suffixed(spec.Name), Pull: spec.Kind == Pull})
+}
+
 // suffixed is the name as this event stream tells it (rule 3).
 func (r *processReader) suffixed(name string) string {
 	if r.slot == 0 {
@@ -155,6 +178,17 @@ func (r *processReader) drained() {
 	if p.current == r && !p.state.ended() && r.number == p.number {
 		p.drained()
 	}
+}
+
+// reading reports whether a value is being read for the tab.
+func (r *processReader) reading() bool {
+	p := r.process
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.boxes, func(c *privateChannel) bool { return c.pull.running })
 }
 
 // carries reports whether p is heard here, and by nobody newer.

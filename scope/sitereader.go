@@ -1,7 +1,10 @@
 package scope
 
 import (
+	"cmp"
+
 	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/cursor"
 	"github.com/ocsigo/comet/sse"
 )
 
@@ -55,6 +58,20 @@ func (r *siteReader) enter(why func(*follower, engine.Position) place) {
 		r.full = ""
 		r.ordinal, _ = f.oldest()
 	}
+}
+
+// rewind goes back to where ref begins, if that is before what was heard or of
+// another epoch, and returns what to greet with: that beginning. Whoever shares
+// the event stream and is further drops what comes again.
+func (r *siteReader) rewind(ref cursor.Channel) greetedChannel {
+	at := r.begin(ref)
+	if at.Epoch != r.at.Epoch || at.Seq < r.at.Seq {
+		r.at, r.moved = at, true
+		full := r.full
+		r.enter(nil)
+		r.full = cmp.Or(full, r.full)
+	}
+	return greetedChannel{Channel: r.name, Position: &at}
 }
 
 // next writes at most one event, and reports whether it did.

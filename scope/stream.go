@@ -23,6 +23,7 @@ type EventStream struct {
 	reader  Reader
 	address string
 	native  bool // unlimited channels are read without a command
+	brief   bool // it ends when everything was said
 	own     bool // the address names a process
 	query   int  // the length of the address's query
 	counted bool // among those that the Site carries
@@ -100,7 +101,7 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 	s.greet(b)
 	more = s.sayAll(b, budget) || s.merge(b, budget)
 	switch due := s.beat.Swap(false); {
-	case !more && !s.live():
+	case !more && (!s.live() || s.brief && (due || s.settled())):
 		s.over = true
 		return false, io.EOF
 	case due && b.Events() == events:
@@ -153,7 +154,7 @@ func (s *EventStream) greet(b *sse.Batch) {
 	g := s.site.newGreeting()
 	for _, p := range s.processes {
 		if p.process != nil && !p.superseded {
-			g.Processes = append(g.Processes, greetedProcess{p.token, p.slot, p.generation})
+			g.Processes = append(g.Processes, p.greeting())
 		}
 	}
 	for _, r := range s.sites {
@@ -244,6 +245,22 @@ func (s *EventStream) live() bool {
 		}
 	}
 	return false
+}
+
+// settled reports whether nothing is on its way to a stream that has said
+// everything: no value being read for it, no doubtful position being looked up.
+func (s *EventStream) settled() bool {
+	for _, r := range s.sites {
+		if !r.removed && r.ahead {
+			return false
+		}
+	}
+	for _, p := range s.processes {
+		if !p.removed && p.reading() {
+			return false
+		}
+	}
+	return true
 }
 
 // shutdown has the event stream end with its next Collect.

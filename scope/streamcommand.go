@@ -34,7 +34,7 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	s.processes = append(s.processes, r)
 	after = r.attach(false, false)
 	g := s.site.newGreeting()
-	g.Processes = []greetedProcess{{r.token, r.slot, r.generation}}
+	g.Processes = []greetedProcess{r.greeting()}
 	s.greetLater(g)
 	return Reply{State: "attached", K: r.slot}, nil
 }
@@ -87,17 +87,22 @@ func (s *EventStream) detach(token string) bool {
 	return true
 }
 
-// register hears a site channel besides.
-func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply, error) {
+// register hears a site channel besides, or one that is heard already from
+// further back, for a page that shares the event stream and is not as far;
+// explicit tells that the command said from where.
+func (s *EventStream) register(channel *siteChannel, ref cursor.Channel, explicit bool) (Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sites = slices.DeleteFunc(s.sites, func(r *siteReader) bool { return r.address < 0 && r.removed })
 	i := slices.IndexFunc(s.sites, func(r *siteReader) bool { return r.name == ref.Name })
 	switch {
-	case i >= 0 && !s.sites[i].removed:
+	case i >= 0 && !s.sites[i].removed && (!explicit || s.sites[i].channel == nil):
 		return Reply{State: "heard"}, nil
 	case s.takesCommands() != nil:
 		return Reply{}, s.takesCommands()
+	case i >= 0 && !s.sites[i].removed:
+		s.greetSite(s.sites[i].rewind(ref))
+		return Reply{State: "heard"}, nil
 	case len(s.sites) >= s.site.config.MaxChannels && i < 0:
 		return Reply{}, refuse("refused", "the event stream hears %d site channels, which is the most", len(s.sites))
 	}
@@ -117,10 +122,15 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel) (Reply,
 		s.sites = append(s.sites, r)
 	}
 	s.rename()
-	g := s.site.newGreeting()
-	g.Channels = []greetedChannel{r.greeting()}
-	s.greetLater(g)
+	s.greetSite(r.greeting())
 	return Reply{State: "heard"}, nil
+}
+
+// greetSite needs s.mu.
+func (s *EventStream) greetSite(channel greetedChannel) {
+	g := s.site.newGreeting()
+	g.Channels = []greetedChannel{channel}
+	s.greetLater(g)
 }
 
 // close stops hearing a site channel, and reports whether it was heard.
@@ -144,11 +154,11 @@ func (s *EventStream) close(name string) (heard bool, err error) {
 }
 
 // greetChannel tells of a private channel that is heard now.
-func (s *EventStream) greetChannel(name string) {
+func (s *EventStream) greetChannel(channel greetedChannel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.site.newGreeting()
-	g.Channels = []greetedChannel{{Channel: name}}
+	g.Channels = []greetedChannel{channel}
 	s.greetLater(g)
 }
 

@@ -14,8 +14,10 @@ import (
 // and site channels with where each begins.
 type Address struct {
 	Process  Process // the zero Process: none of its own
+	Group    string  // of the process's session, for its pages to find each other; "": none
 	Channels []Channel
 	PullAsk  bool   // unlimited channels are never read without a pull command
+	Brief    bool   // it ends when everything was said; no part of what a cursor belongs to
 	After    string // the cursor a page puts in when it re-creates its EventSource
 }
 
@@ -29,13 +31,17 @@ type Channel struct {
 }
 
 // AppendAddress appends the query of an address, without '?' and without
-// after=, which only a page adds.
+// after= and wait=, which only a page adds, each time anew.
 func AppendAddress(b []byte, a Address) []byte {
 	b = append(b, "v="...)
 	b = strconv.AppendInt(b, Version, 10)
 	if a.Process.Token != "" {
 		b = append(b, "&p="...)
 		b = AppendProcess(b, a.Process.Token, a.Process.Number)
+	}
+	if a.Group != "" {
+		b = append(b, "&g="...)
+		b = append(b, a.Group...)
 	}
 	for _, c := range a.Channels {
 		b = append(b, "&c="...)
@@ -133,8 +139,8 @@ func ParseChannel(s string) (Channel, error) {
 }
 
 // ParseAddress reads an address's raw query. Parameters it does not know are
-// passed over, so that an app or a proxy may add its own; v=, p=, c=, pull= and
-// after= are read strictly. An address without v= is of this version, another
+// passed over, so that an app or a proxy may add its own; v=, p=, g=, c=, pull=,
+// wait= and after= are read strictly. An address without v= is of this version, another
 // version is ErrVersion, anything else ErrBadAddress.
 func ParseAddress(query string) (Address, error) {
 	var a Address
@@ -145,13 +151,16 @@ func ParseAddress(query string) (Address, error) {
 	if v, ok := values["v"]; ok && (len(v) != 1 || v[0] != strconv.Itoa(Version)) {
 		return a, fmt.Errorf("%w: %.20q, this server speaks %d", ErrVersion, v, Version)
 	}
-	if err := once(values, "p", "pull", "after"); err != nil {
+	if err := once(values, "p", "g", "pull", "wait", "after"); err != nil {
 		return a, err
 	}
 	if p := values.Get("p"); p != "" {
 		if a.Process, err = ParseProcess(p); err != nil {
 			return a, err
 		}
+	}
+	if a.Group = values.Get("g"); a.Group != "" && !validGroup(a.Group) {
+		return a, fmt.Errorf("%w: the group %.40q is none", ErrBadAddress, a.Group)
 	}
 	if a.Channels, err = parseChannels(values["c"]); err != nil {
 		return a, err
@@ -162,6 +171,13 @@ func ParseAddress(query string) (Address, error) {
 		a.PullAsk = true
 	default:
 		return a, fmt.Errorf("%w: pull=%.20q; allowed is pull=ask", ErrBadAddress, pull)
+	}
+	switch wait := values.Get("wait"); wait {
+	case "":
+	case "no":
+		a.Brief = true
+	default:
+		return a, fmt.Errorf("%w: wait=%.20q; allowed is wait=no", ErrBadAddress, wait)
 	}
 	a.After = values.Get("after")
 	return a, nil

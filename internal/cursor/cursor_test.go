@@ -84,8 +84,8 @@ func TestAddressRefused(t *testing.T) {
 	for query, want := range map[string]error{
 		"v=2": cursor.ErrVersion, "v=1&v=1": cursor.ErrVersion, "v=": cursor.ErrVersion,
 		"p=short": cursor.ErrBadAddress, "p=" + token + ".0": cursor.ErrBadAddress,
-		"p=" + token + "&p=" + token: cursor.ErrBadAddress,
-		"c=":                         cursor.ErrBadAddress, "c=-x": cursor.ErrBadAddress,
+		"p=" + token + "&p=" + token: cursor.ErrBadAddress, "g=a.b": cursor.ErrBadAddress, "wait=yes": cursor.ErrBadAddress,
+		"c=": cursor.ErrBadAddress, "c=-x": cursor.ErrBadAddress,
 		"c=a&c=a": cursor.ErrBadAddress, "c=a@b": cursor.ErrBadAddress, "c=a@--1": cursor.ErrBadAddress,
 		"c=a@-99999999999": cursor.ErrBadAddress, "c=a@E.1": cursor.ErrBadAddress,
 		"pull=yes": cursor.ErrBadAddress, "%zz": cursor.ErrBadAddress,
@@ -255,12 +255,13 @@ func normal(c cursor.Cursor) map[string]bool {
 // and read again as the same.
 func FuzzParseAddress(f *testing.F) {
 	f.Add("v=1&p=" + token + ".3&c=chat@e.1&c=b@-3&c=d@newest&pull=ask&after=0.1")
+	f.Add("p=" + token + "&g=abc-_9&wait=no&c=chat")
 	f.Fuzz(func(t *testing.T, query string) {
 		a, err := cursor.ParseAddress(query)
 		if err != nil {
 			return
 		}
-		a.After = ""
+		a.After, a.Brief = "", false
 		b, err := cursor.ParseAddress(string(cursor.AppendAddress(nil, a)))
 		if err != nil || !reflect.DeepEqual(a, b) {
 			t.Fatalf("%q: %+v, %+v, %v", query, a, b, err)

@@ -3,7 +3,7 @@
 //
 // An Address says what a page hears and from where:
 //
-//	v=1&p=TOKEN.NUMBER&c=chat@EPOCH.SEQ&c=news@-3&c=price@newest&pull=ask&after=CURSOR
+//	v=1&p=TOKEN.NUMBER&g=GROUP&c=chat@EPOCH.SEQ&c=news@-3&c=price@newest&pull=ask&wait=no&after=CURSOR
 //
 // A Cursor is an overlay on it (rule 4): only the positions that moved since
 // the page was made, and what the address lacks. It begins with the tag of its
@@ -96,6 +96,14 @@ func validEpoch(s string) bool {
 		}
 	}
 	return true
+}
+
+// validGroup reports whether s has the form of a group: up to 32 characters of
+// unpadded base64url.
+func validGroup(s string) bool {
+	return len(s) <= 32 && !strings.ContainsFunc(s, func(c rune) bool {
+		return c >= 0x80 || !letterOrDigit(byte(c)) && c != '-' && c != '_'
+	})
 }
 
 // ValidToken reports whether s has the form of a process's token: 16 to 64

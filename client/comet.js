@@ -1,0 +1,456 @@
+// comet.js hears Comet's channels on one EventSource. README.md beside it says how to use it; what it goes by is in the
+// repository's docs/events.md and docs/commands.md.
+
+class ChannelError extends Error {
+  constructor(channel, reason) {
+    super(`channel ${channel}: ${reason}`);
+    this.channel = channel;
+    this.reason = reason;
+  }
+}
+
+/** The channel was closed, failed, or is not to be had: reason says which. */
+export class ChannelClosed extends ChannelError {
+  name = "ChannelClosed";
+}
+
+/** The page's client process is gone, and with it all of its private channels. */
+export class ProcessGone extends ChannelClosed {
+  name = "ProcessGone";
+}
+
+/** Values are missing here. A site channel goes on, after the position resume; of a private one this is the last. */
+export class ChannelFull extends ChannelError {
+  name = "ChannelFull";
+  constructor(channel, reason, resume) {
+    super(channel, reason);
+    this.resume = resume;
+  }
+}
+
+// A channel's home is what its page's Comet and the channel say to each other: the Comet calls take and wants, the
+// channel ask and leave. An item that take gets has a value, or an error, or is the end; final tells that none follows.
+
+class Channel extends EventTarget {
+  #home;
+  #kept = []; // what came before anybody read or listened
+  #readers = new Set(); // one for each for await: its items, and how to wake it where it waits
+  #pulls = []; // promises of pull()
+  #listened = false;
+  #over; // the last item
+
+  constructor(home) {
+    super();
+    this.name = home.name;
+    this.#home = home;
+    home.take = item => this.#take(item);
+    home.wants = () => this.#pulls[0] || [...this.#readers].some(reader => reader.wake);
+  }
+
+  pull() {
+    return new Promise((...pull) => {
+      if (this.#over) return this.#answer(pull, this.#over);
+      this.#pulls.push(pull);
+      this.#home.ask();
+    });
+  }
+
+  close() {
+    if (this.#over) return;
+    this.#home.leave();
+    this.#take({ final: true });
+  }
+
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest);
+    if (type !== "message" || this.#listened) return;
+    this.#listened = true;
+    queueMicrotask(() => this.#kept.splice(0).forEach(item => this.#say(item)));
+  }
+
+  async *[Symbol.asyncIterator]() {
+    const items = this.#kept.splice(0), reader = { items };
+    let left = true; // by its loop, and not by what it heard
+    this.#readers.add(reader);
+    try {
+      for (;;) {
+        if (items.length) {
+          const { value, error } = items.shift();
+          if (error) {
+            left = false;
+            throw error;
+          }
+          yield value;
+        } else if (this.#over) {
+          left = false;
+          if (this.#over.error) throw this.#over.error;
+          return;
+        } else {
+          await new Promise(wake => {
+            reader.wake = wake;
+            this.#home.ask();
+          });
+          reader.wake = null;
+        }
+      }
+    } finally {
+      this.#readers.delete(reader);
+      if (!this.#readers.size && !this.#listened) {
+        if (left) this.close();
+        else this.#kept.push(...items); // for the loop that goes on
+      }
+    }
+  }
+
+  #take(item) {
+    const { pull } = this.#home;
+    if (this.#over) return;
+    if (item.final) this.#over = item;
+    for (const pull of this.#pulls.splice(0)) this.#answer(pull, item);
+    if (!this.#listened && !this.#readers.size && !pull && !item.final) return this.#keep(this.#kept, item);
+    this.#say(item);
+    for (const { items, wake } of this.#readers) {
+      // What was pulled is for those who asked: for anybody else it would be stale by the time of their step.
+      if (!item.final && (wake || !pull)) this.#keep(items, item);
+      wake?.();
+    }
+  }
+
+  #answer([resolve, reject], item) {
+    if ("value" in item) resolve(item.value);
+    else reject(item.error ?? closing(this.name, "end"));
+  }
+
+  #keep(items, item) {
+    if (items.length >= this.#home.queue) {
+      items.length = 0;
+      item = { error: new ChannelFull(this.name, "slow") };
+    }
+    items.push(item);
+  }
+
+  #say({ value, error, id, final }) {
+    this.dispatchEvent(error ? failure(error) : final ? new Event("end") : new MessageEvent("message", { data: value, lastEventId: id }));
+  }
+}
+
+function closing(channel, reason) {
+  return new (reason === "gone" ? ProcessGone : ChannelClosed)(channel, reason);
+}
+
+function failure(error) {
+  return Object.assign(new Event("error"), { error });
+}
+
+const defaults = {
+  idleAfter: 180_000, // ms that the page stays connected after it was hidden; Infinity: always
+  idlePoll: [0.5, 60_000, 600_000], // a, b, c: T ms after it became idle, the next look is min(aT + b, c) ms away; null: none
+  retry: [500, 30_000], // ms: the first pause after a failure, and the longest
+  retries: Infinity, // failures in a row after which it waits to be wanted
+  stall: 2, // heartbeats of silence that mean a dead connection
+  queue: 1000, // values that wait for a for await
+  withCredentials: false,
+  parse: JSON.parse,
+  EventSource: globalThis.EventSource,
+};
+
+const controls = ["hello", "hb", "full", "end", "closed", "gone", "superseded"];
+
+export class Comet extends EventTarget {
+  state = "connecting";
+  why = "";
+  #url;
+  #options;
+  #source = null;
+  #last = ""; // the newest id
+  #phase = 0; // of the source: 1 when it is open, 2 after its hello, 0 again when it fails
+  #homes = new Map();
+  #heard = new Map(); // what hello said of each channel
+  #process = ""; // the page's, while it is carried
+  #without; // why there is none
+  #failures = 0;
+  #silence = 30_000;
+  #away = false; // between pagehide and pageshow, freeze and resume
+  #idleSince = 0;
+  #timer;
+  #hiding;
+  #watchdog;
+  #life = new AbortController();
+
+  constructor(url, options) {
+    super();
+    this.#url = url;
+    this.#without = /[?&]p=/.test(url) ? "" : "unavailable";
+    this.#options = { ...defaults, ...options };
+    for (const type of ["visibilitychange", "pagehide", "pageshow", "freeze", "resume", "online"]) {
+      addEventListener(type, this.#page, { signal: this.#life.signal, capture: true }); // on their way to the document
+    }
+    if (document.hidden && this.#options.idleAfter < Infinity) this.#idle(true);
+    else this.#open();
+  }
+
+  channel(name, { from = "-0", event = name, parse = this.#options.parse } = {}) {
+    let home = this.#homes.get(name);
+    if (home) return home.channel;
+    home = {
+      name, from, parse, event: event || "message", queue: this.#options.queue, pulls: 0,
+      ask: () => this.#ask(home),
+      leave: () => this.#leave(home),
+    };
+    home.channel = new Channel(home);
+    this.#homes.set(name, home);
+    this.#source?.addEventListener(home.event, this.#hear);
+    if (this.#phase > 1) queueMicrotask(() => this.#settle(home));
+    if (this.state === "closed") this.#lose(name, closing(name, this.why));
+    return home.channel;
+  }
+
+  restart() {
+    if (this.state === "closed") return;
+    this.#failures = 0;
+    this.#set("connecting");
+    this.#open();
+  }
+
+  activate() {
+    if (this.state === "closed") return;
+    if (this.state !== "open") this.restart();
+    this.#look();
+  }
+
+  close() {
+    this.#finish("closed");
+  }
+
+  // ---- The connection.
+
+  // Idle, it looks what there is; otherwise it stays.
+  #open() {
+    this.#shut(true);
+    this.#phase = 0;
+    const { EventSource, withCredentials } = this.#options;
+    const source = this.#source = new EventSource(
+      this.#url + "&pull=ask" + (this.state === "idle" ? "&wait=no" : "") + (this.#last && "&after=" + encodeURIComponent(this.#last)),
+      { withCredentials },
+    );
+    source.onopen = () => (this.#phase = 1);
+    source.onerror = () => source === this.#source && this.#failed();
+    for (const name of controls) source.addEventListener("comet:" + name, this.#hear);
+    for (const { event } of this.#homes.values()) source.addEventListener(event, this.#hear);
+    this.#watch();
+  }
+
+  #shut(again) {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watchdog);
+    this.#source?.close(again);
+    this.#source = null;
+  }
+
+  // The first reconnect is left to the browser: it knows from the server when. So a close that the server planned is no failure.
+  #failed() {
+    const lost = !this.#source.readyState;
+    if (lost && this.#phase && this.state !== "idle") {
+      this.#phase = 0;
+      this.#set("connecting", "lost");
+    } else this.#again(lost ? "lost" : "refused");
+  }
+
+  #again(why) {
+    if (this.state === "idle") return this.#idle();
+    this.#shut(true);
+    if (this.#failures >= this.#options.retries) return this.#stop("paused", why);
+    const pause = this.#pause(this.#failures++);
+    this.#set("connecting", why, pause);
+    this.#timer = setTimeout(() => this.#open(), pause);
+  }
+
+  #pause(failures) {
+    const [first, most] = this.#options.retry;
+    return Math.min(most, first * 2 ** (failures / 2)) * (0.75 + Math.random() / 2);
+  }
+
+  #watch() {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#again("stalled"), this.#silence);
+  }
+
+  #stop(state, why) {
+    clearTimeout(this.#hiding);
+    this.#shut();
+    this.#set(state, why);
+  }
+
+  #finish(why, error) {
+    if (this.state === "closed") return;
+    this.#stop("closed", why);
+    this.#life.abort();
+    for (const name of this.#homes.keys()) this.#lose(name, error && closing(name, why));
+  }
+
+  #set(state, why = "", inMs) {
+    if (state === this.state && why === this.why && !inMs) return;
+    Object.assign(this, { state, why });
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, why, inMs } }));
+  }
+
+  // ---- The page: what Eliom's client does when it is hidden.
+
+  #page = ({ type }) => {
+    if (type === "pagehide" || type === "freeze") {
+      this.#away = true;
+      this.#stop("paused", type);
+    } else if (type === "pageshow" || type === "resume") {
+      this.#away = false;
+      this.#look();
+    } else if (this.#away) return; // a page that leaves is hidden, too
+    else if (type === "visibilitychange") this.#look();
+    else if (this.state === "connecting" || this.state === "paused") this.activate();
+  };
+
+  #look() {
+    clearTimeout(this.#hiding);
+    const { state } = this, { idleAfter } = this.#options;
+    if (!document.hidden || idleAfter === Infinity) {
+      if (state === "idle" || !this.#source) this.restart();
+    } else if (state === "paused") this.#idle(true);
+    else if (state !== "idle") this.#hiding = setTimeout(() => this.#idle(), idleAfter);
+  }
+
+  #idle(now) {
+    const poll = this.#options.idlePoll;
+    if (this.state !== "idle") this.#idleSince = Date.now();
+    this.#stop(poll ? "idle" : "paused", "hidden");
+    if (!poll) return;
+    const [a, b, c] = poll;
+    this.#timer = setTimeout(() => this.#open(), now ? 0 : Math.min(a * (Date.now() - this.#idleSince) + b, c));
+  }
+
+  // ---- What is heard.
+
+  #hear = ({ type, data, lastEventId: id }) => {
+    this.#last = id || this.#last;
+    this.#watch();
+    if (type.startsWith("comet:")) return this.#control(type.slice(6), data && JSON.parse(data));
+    for (const home of this.#homes.values()) {
+      if (home.event !== type) continue;
+      home.asking = false;
+      try {
+        home.take({ value: home.parse(data), id });
+      } catch (error) {
+        home.take({ error });
+      }
+    }
+  };
+
+  #control(type, notice) {
+    const { channel, reason, resume, final } = notice || {};
+    const home = this.#homes.get(channel);
+    switch (type) {
+      case "hb":
+        return;
+      case "hello":
+        return this.#hello(notice);
+      case "full":
+        if (!final) return home?.take({ error: new ChannelFull(channel, reason, resume) });
+        return this.#lose(channel, new ChannelFull(channel, reason));
+      case "gone":
+      case "superseded":
+        this.#process = "";
+        this.#without = type;
+        for (const name of this.#homes.keys()) {
+          if (!this.#heard.get(name)?.position) this.#lose(name, closing(name, type));
+        }
+        this.dispatchEvent(failure(closing("", type)));
+        return this.#over(type);
+    }
+    if (!channel) {
+      this.dispatchEvent(failure(closing("", reason)));
+      return this.#finish(reason, true);
+    }
+    this.#lose(channel, reason === "end" ? null : closing(channel, reason));
+    this.#over(reason);
+  }
+
+  #hello({ heartbeat, processes = [], channels = [] }) {
+    this.#silence = heartbeat * this.#options.stall;
+    if (this.#phase < 2) {
+      this.#phase = 2;
+      this.#failures = 0;
+      this.#heard.clear();
+      this.#process = "";
+    }
+    for (const { process, channels = [] } of processes.filter(({ k }) => !k)) {
+      this.#process = process;
+      for (const heard of channels) this.#heard.set(heard.channel, heard);
+    }
+    for (const heard of channels) {
+      this.#heard.set(heard.channel, heard);
+      this.#source.addEventListener(heard.channel, this.#hear); // a sign of life, if nothing else
+    }
+    if (this.state !== "idle") this.#set("open");
+    for (const home of this.#homes.values()) this.#settle(home);
+  }
+
+  // over ends what has nothing left to hear.
+  #over(why) {
+    if (!this.#process && ![...this.#heard.values()].some(heard => heard.position)) this.#finish(why, true);
+  }
+
+  #lose(name, error) {
+    this.#heard.delete(name);
+    this.#homes.get(name)?.take({ error, final: true });
+    this.#homes.delete(name);
+  }
+
+  // ---- What is asked.
+
+  // settle has a channel heard that the event stream does not carry, and asks for what its readers wait for.
+  async #settle(home) {
+    const { name, from } = home;
+    const heard = this.#heard.get(name);
+    home.pull = heard?.pull;
+    if (heard) return this.#ask(home);
+    if (home.registered) return;
+    if (!this.#process) return this.#without && this.#lose(name, closing(name, this.#without));
+    home.registered = true;
+    const { state } = await this.#command({ register: `${name}@${from}` });
+    if (!state || state === "closed") this.#lose(name, closing(name, "unavailable"));
+  }
+
+  async #ask(home) {
+    if (home.asking || !home.pull || this.state !== "open" || !home.wants()) return;
+    home.asking = true;
+    for (let n = ++home.pulls; n === home.pulls;) {
+      // The number makes a repetition harmless; another page of this process may have pulled besides.
+      const { expected } = await this.#command({ pull: home.name, n });
+      if (!expected) return;
+      if (n === home.pulls) n = home.pulls = expected;
+    }
+  }
+
+  #leave({ name }) {
+    this.#homes.delete(name);
+    if (this.#process) this.#command({ close: name });
+  }
+
+  // command is sent until it is answered: every one of them may be repeated.
+  async #command(form) {
+    for (let failures = 0; this.state !== "closed"; failures++) {
+      try {
+        const answer = await fetch(this.#url, { method: "POST", body: new URLSearchParams(form), keepalive: true, credentials: "include" });
+        const body = await answer.json();
+        if (answer.status < 409 || answer.status === 410 || body.expected) return body;
+      } catch {
+        // Not reached, or not answered by Comet.
+      }
+      await new Promise(done => setTimeout(done, this.#pause(failures)));
+    }
+    return {};
+  }
+}
+
+/** connect hears what the URL says that comet.Open gave. */
+export function connect(url, options) {
+  return new Comet(url, options);
+}

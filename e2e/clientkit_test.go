@@ -1,0 +1,355 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet"
+	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/scope"
+)
+
+// A room is an app whose pages use comet.js: a site channel chat, and for each tab a private channel mine and an unlimited
+// one, count, which tells how often it was read. /public is a page without a client process.
+type room struct {
+	t     *testing.T
+	site  *scope.Site
+	app   *fiber.App
+	posts *channel.Sender[string]
+	addr  string
+	ended chan error
+
+	mu   sync.Mutex
+	tabs map[string]*roomTab // by token
+}
+
+// A roomTab is the server's side of one page.
+type roomTab struct {
+	process *scope.ClientProcess
+	mine    *channel.Sender[string]
+	reads   atomic.Int64
+}
+
+func newRoom(t *testing.T, config comet.SiteConfig) *room {
+	t.Helper()
+	r := &room{t: t, site: comet.NewSite(config), tabs: map[string]*roomTab{}, ended: make(chan error, 1)}
+	posts, stream := channel.Push[string]()
+	chat, err := channel.Create(r.site, stream, channel.Config{Name: "chat", Size: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.posts = posts
+	r.app = fiber.New(fiber.Config{DisableStartupMessage: true})
+	r.app.Use(comet.New(comet.Config{Site: r.site, Retry: 200 * time.Millisecond}))
+	r.app.Get("/", func(c *fiber.Ctx) error {
+		tab, err := r.tab(c)
+		if err != nil {
+			return err
+		}
+		return r.page(c, tab.process.Token(), chat)
+	})
+	r.app.Get("/public", func(c *fiber.Ctx) error { return r.page(c, "", chat.History(1)) })
+	r.app.Get("/blank", func(c *fiber.Ctx) error {
+		c.Type("html")
+		return c.SendString(`<!doctype html><link rel="icon" href="data:,">`)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.addr = listener.Addr().String()
+	go func() { r.ended <- r.app.Listener(listener) }()
+	t.Cleanup(r.stop)
+	return r
+}
+
+// stop ends the room in order: its event streams are told to come back.
+func (r *room) stop() {
+	if r.ended == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.site.Shutdown(ctx); err != nil {
+		r.t.Error(err)
+	}
+	if err := r.app.ShutdownWithContext(ctx); err != nil {
+		r.t.Error(err)
+	}
+	if err := <-r.ended; err != nil {
+		r.t.Error(err)
+	}
+	r.ended = nil
+}
+
+func (r *room) tab(c *fiber.Ctx) (*roomTab, error) {
+	p, err := comet.ClientProcess(c)
+	if err != nil {
+		return nil, err
+	}
+	tab := &roomTab{process: p}
+	sender, mine := channel.Push[string]()
+	tab.mine = sender
+	count := channel.From(func(context.Context) (int64, error) { return tab.reads.Add(1), nil })
+	if _, err := channel.Create(p, mine, channel.Config{Name: "mine"}); err != nil {
+		return nil, err
+	}
+	if _, err := channel.CreateUnlimited(p, count, channel.UnlimitedConfig{Name: "count"}); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tabs[p.Token()] = tab
+	return tab, nil
+}
+
+// page has what a test needs at hand: lib, connect, and what hear heard.
+func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
+	address, err := comet.Open(c, refs...)
+	if err != nil {
+		return err
+	}
+	script, err := comet.Script(c)
+	if err != nil {
+		return err
+	}
+	c.Type("html", "utf-8")
+	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><script type="module">
+		import * as lib from "%s";
+		const url = document.querySelector("meta[name=comet]").content;
+		Object.assign(window, { lib, url, token: "%s", heard: {}, failed: {}, states: [] });
+		window.begin = (options, ...names) => {
+			window.comet = lib.connect(url, { retry: [50, 500], ...options });
+			comet.addEventListener("state", e => states.push(e.detail));
+			comet.addEventListener("error", e => failed[""] = e.error.name + " " + e.error.reason);
+			for (const name of names) hear(name);
+		};
+		// hear loops over a channel, again after it was full.
+		window.hear = async name => {
+			heard[name] ??= [];
+			try {
+				for await (const value of comet.channel(name)) heard[name].push(value);
+				failed[name] = "end";
+			} catch (e) {
+				failed[name] = e.name + " " + e.reason;
+				if (e instanceof lib.ChannelFull && e.resume) hear(name);
+			}
+		};
+		// Headless pages are never hidden by themselves.
+		window.hide = hidden => {
+			Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+			document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+		};
+		window.ready = true;
+	</script>`, html.EscapeString(address), script, token))
+}
+
+func (r *room) say(texts ...string) {
+	r.t.Helper()
+	for _, text := range texts {
+		if err := r.posts.Send(context.Background(), text); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// of returns the server's side of a page.
+func (r *room) of(tab *tab) *roomTab {
+	r.t.Helper()
+	token := eval[string](tab, `token`)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tabs[token] == nil {
+		r.t.Fatal("the page has no client process")
+	}
+	return r.tabs[token]
+}
+
+func (tab *roomTab) send(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if err := tab.mine.Send(context.Background(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A front stands between browsers and the room that it is to lead to, on one address for as long as the test lasts.
+type front struct {
+	t       *testing.T
+	url     string
+	addr    string
+	to      atomic.Pointer[room]
+	refuse  atomic.Int32 // so many requests for event streams get 503
+	refused atomic.Int32
+	deaf    atomic.Int32 // of so many commands the answers are lost, after they were carried out
+	silent  atomic.Bool  // nothing is passed on of what the room says
+	streams atomic.Int32 // event streams that are open
+	most    atomic.Int32 // at once, ever
+
+	mu     sync.Mutex
+	server *http.Server
+	conns  map[net.Conn]struct{}
+}
+
+func newFront(t *testing.T, to *room) *front {
+	t.Helper()
+	f := &front{t: t, conns: map[net.Conn]struct{}{}}
+	f.to.Store(to)
+	f.listen("127.0.0.1:0")
+	t.Cleanup(f.down)
+	return f
+}
+
+// up listens again, after down.
+func (f *front) up() { f.listen(f.addr) }
+
+func (f *front) listen(addr string) {
+	f.t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.addr = listener.Addr().String()
+	f.url = "http://" + f.addr
+	server := &http.Server{Handler: f, ConnState: func(c net.Conn, state http.ConnState) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		switch state {
+		case http.StateNew:
+			f.conns[c] = struct{}{}
+		case http.StateClosed, http.StateHijacked:
+			delete(f.conns, c)
+		}
+	}}
+	f.mu.Lock()
+	f.server = server
+	f.mu.Unlock()
+	go func() { _ = server.Serve(listener) }() // it ends by down
+}
+
+// cut breaks every connection of the browsers.
+func (f *front) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		c.Close()
+	}
+}
+
+// down has the browsers' connections cut, and new ones refused.
+func (f *front) down() {
+	f.server.Close()
+	f.cut()
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	if stream && f.refuse.Add(-1) >= 0 {
+		f.refused.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if stream {
+		if n := f.streams.Add(1); n > f.most.Load() {
+			f.most.Store(n)
+		}
+		defer f.streams.Add(-1)
+	}
+	to := &url.URL{Scheme: "http", Host: f.to.Load().addr}
+	if r.Method == http.MethodPost && f.deaf.Add(-1) >= 0 {
+		f.swallow(r, to)
+		panic(http.ErrAbortHandler) // the browser sees a broken connection
+	}
+	forward := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
+		FlushInterval:  -1,
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		ModifyResponse: func(answer *http.Response) error { f.mute(answer); return nil },
+	}
+	forward.ServeHTTP(w, r)
+}
+
+// swallow has a command carried out whose answer nobody gets.
+func (f *front) swallow(r *http.Request, to *url.URL) {
+	out := r.Clone(r.Context())
+	out.URL.Scheme, out.URL.Host, out.RequestURI = to.Scheme, to.Host, ""
+	answer, err := http.DefaultTransport.RoundTrip(out)
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	answer.Body.Close()
+}
+
+// mute lets an event stream stall while the front is silent: its connection stays, and nothing comes.
+func (f *front) mute(answer *http.Response) {
+	if !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") {
+		return
+	}
+	from, reader := answer.Body, bufio.NewReader(answer.Body)
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{readerFunc(func(b []byte) (int, error) {
+		n, err := reader.Read(b)
+		for f.silent.Load() {
+			select {
+			case <-answer.Request.Context().Done():
+				return 0, io.ErrUnexpectedEOF
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		return n, err
+	}), from}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// load opens a page of the room.
+func (f *front) load(s session, path string) *tab {
+	f.t.Helper()
+	tab := s.open(f.url + path)
+	for _, status := range []string{"502", "503", "409"} {
+		tab.expect(status)
+	}
+	tab.until(`window.ready`)
+	return tab
+}
+
+// page opens one, and starts comet.js there.
+func (f *front) page(s session, path, options string, names ...string) *tab {
+	f.t.Helper()
+	tab := f.load(s, path)
+	quoted := ""
+	for _, name := range names {
+		quoted += fmt.Sprintf(", %q", name)
+	}
+	eval[bool](tab, `begin({`+options+`}`+quoted+`), true`)
+	return tab
+}
+
+// wantHeard waits until the page has heard exactly these values of a channel.
+func (tab *tab) wantHeard(name string, want ...string) {
+	tab.t.Helper()
+	tab.until(fmt.Sprintf(`heard[%q].length >= %d`, name, len(want)))
+	if got := strings.Join(eval[[]string](tab, fmt.Sprintf(`heard[%q].map(String)`, name)), " "); got != strings.Join(want, " ") {
+		tab.t.Fatalf("%s: heard %s, want %s", name, got, strings.Join(want, " "))
+	}
+}

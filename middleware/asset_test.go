@@ -1,0 +1,93 @@
+package middleware_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet/middleware"
+)
+
+// The script is where Script says, wherever the middleware stands, and may be
+// kept for good there; by its plain name it is asked for each time.
+func TestScript(t *testing.T) {
+	for name, put := range map[string]func(app *fiber.App, comet, page fiber.Handler){
+		"root": func(app *fiber.App, comet, page fiber.Handler) { app.Use(comet); app.Get("/page", page) },
+		"group": func(app *fiber.App, comet, page fiber.Handler) {
+			app.Group("/page").Use(comet).Get("/", page)
+		},
+		"mount": func(app *fiber.App, comet, page fiber.Handler) {
+			sub := newApp()
+			sub.Use(comet)
+			sub.Get("/", page)
+			app.Mount("/page", sub)
+		},
+	} {
+		app := newApp()
+		put(app, middleware.New(middleware.Config{Site: newSite(t)}), func(c *fiber.Ctx) error {
+			path, err := middleware.Script(c)
+			if err != nil {
+				return err
+			}
+			return c.SendString(path)
+		})
+		b := serve(t, app)
+		path := b.get("/page").body
+		kept := b.get(path)
+		if kept.header.Get("Cache-Control") != "public, max-age=31536000, immutable" ||
+			kept.header.Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(kept.body, "export function connect") {
+			t.Errorf("%s: %s: %d %v", name, path, kept.status, kept.header)
+		}
+		parts := strings.Split(path, "/")
+		base := strings.Join(parts[:len(parts)-2], "/")
+		asked := b.get(base + "/comet.js")
+		tag := asked.header.Get("ETag")
+		if asked.header.Get("Cache-Control") != "no-cache" || asked.body != kept.body || !strings.HasPrefix(tag, `"`) {
+			t.Errorf("%s: %s/comet.js: %d %v", name, base, asked.status, asked.header)
+		}
+		for _, field := range []string{tag, "W/" + tag, `"other", ` + tag} {
+			if a := b.do("GET", base+"/comet.js", "", "If-None-Match", field); a.status != 304 || a.body != "" || a.header.Get("ETag") != tag {
+				t.Errorf("%s: If-None-Match: %s: %d", name, field, a.status)
+			}
+		}
+		if a := b.do("GET", base+"/comet.js", "", "If-None-Match", `"other"`); a.status != 200 {
+			t.Errorf("%s: If-None-Match of another: %d", name, a.status)
+		}
+		if a := b.get(base + "/AAAAAAAAAAAA/comet.js"); a.body != kept.body || a.header.Get("Cache-Control") != "no-cache" {
+			t.Errorf("%s: of another version: %d %v", name, a.status, a.header)
+		}
+		if a := b.do("HEAD", path, ""); a.status != 200 || a.body != "" {
+			t.Errorf("%s: HEAD: %d", name, a.status)
+		}
+		if a := b.do("POST", path, ""); a.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: POST: %d %v", name, a.status, a.header)
+		}
+	}
+}
+
+// Behind a proxy the page asks for the script below PublicPath. What is not there
+// is the app's own to answer.
+func TestScriptPaths(t *testing.T) {
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: newSite(t), PublicPath: "/shop/events"}))
+	app.Get("/page", func(c *fiber.Ctx) error {
+		path, err := middleware.Script(c)
+		if err != nil {
+			return err
+		}
+		return c.SendString(path)
+	})
+	app.Get("/comet/own", func(c *fiber.Ctx) error { return c.SendString("the app's") })
+	b := serve(t, app)
+	rest, ok := strings.CutPrefix(b.get("/page").body, "/shop/events/")
+	if !ok {
+		t.Fatal(b.get("/page").body)
+	}
+	if a := b.get("/comet/" + rest); a.status != 200 { // as the proxy would ask
+		t.Errorf("%d", a.status)
+	}
+	if a := b.get("/comet/own"); a.body != "the app's" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
