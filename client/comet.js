@@ -331,7 +331,7 @@ export class Comet extends EventTarget {
   #hear = ({ type, data, lastEventId: id }) => {
     this.#last = id || this.#last;
     this.#watch();
-    if (type.startsWith("comet:")) return this.#control(type.slice(6), data && JSON.parse(data));
+    if (type.startsWith("comet:")) return data && this.#control(type.slice(6), JSON.parse(data));
     for (const home of this.#homes.values()) {
       if (home.event !== type) continue;
       home.asking = false;
@@ -344,11 +344,9 @@ export class Comet extends EventTarget {
   };
 
   #control(type, notice) {
-    const { channel, reason, resume, final } = notice || {};
+    const { channel, reason, resume, final } = notice;
     const home = this.#homes.get(channel);
     switch (type) {
-      case "hb":
-        return;
       case "hello":
         return this.#hello(notice);
       case "full":
@@ -368,7 +366,10 @@ export class Comet extends EventTarget {
       this.dispatchEvent(failure(closing("", reason)));
       return this.#finish(reason, true);
     }
-    this.#lose(channel, reason === "end" ? null : closing(channel, reason));
+    if (this.#heard.get(channel)?.left) {
+      this.#heard.delete(channel);
+      if (home) this.#settle(home);
+    } else this.#lose(channel, reason === "end" ? null : closing(channel, reason));
     this.#over(reason);
   }
 
@@ -410,7 +411,7 @@ export class Comet extends EventTarget {
     const { name, from } = home;
     const heard = this.#heard.get(name);
     home.pull = heard?.pull;
-    if (heard) return this.#ask(home);
+    if (heard) return this.#ask(home); // of one that was left, nothing is asked until the server has said so
     if (home.registered) return;
     if (!this.#process) return this.#without && this.#lose(name, closing(name, this.#without));
     home.registered = true;
@@ -431,7 +432,9 @@ export class Comet extends EventTarget {
 
   #leave({ name }) {
     this.#homes.delete(name);
-    if (this.#process) this.#command({ close: name });
+    if (!this.#process) return;
+    this.#heard.set(name, { left: true });
+    this.#command({ close: name });
   }
 
   // command is sent until it is answered: every one of them may be repeated.

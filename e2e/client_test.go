@@ -14,11 +14,12 @@ import (
 
 // comet.js hears what a native EventSource hears, and what came before somebody listened; the last loop that is left ends a
 // private channel with its source, and the others go on (eliom.md 1c: cancel closes).
-func TestClientHears(t *testing.T) {
-	t.Parallel()
+func TestClientHears(t *testing.T) { inEachBrowser(t, clientHears) }
+
+func clientHears(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "", "chat")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "", "chat")
 	tab.until(`comet.state === "open"`)
 	r.say("1", "2")
 	server := r.of(tab)
@@ -45,10 +46,11 @@ func TestClientHears(t *testing.T) {
 }
 
 // The last loop to be left closes its channel on the server.
-func TestClientLastLoopCloses(t *testing.T) {
-	t.Parallel()
+func TestClientLastLoopCloses(t *testing.T) { inEachBrowser(t, clientLastLoopCloses) }
+
+func clientLastLoopCloses(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	tab := newFront(t, r).page(newSession(t), "/", "")
+	tab := newGate(t, r).page(newSessionIn(t, in), "/", "")
 	eval[bool](tab, `(async () => { for await (const v of comet.channel("mine")) break; })(), true`)
 	server := r.of(tab)
 	server.send(t, "a")
@@ -58,11 +60,12 @@ func TestClientLastLoopCloses(t *testing.T) {
 }
 
 // Rule 9: each step of a loop has one value read, and one whose answer was lost is repeated without a second read.
-func TestClientPulls(t *testing.T) {
-	t.Parallel()
+func TestClientPulls(t *testing.T) { inEachBrowser(t, clientPulls) }
+
+func clientPulls(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "")
 	tab.until(`comet.state === "open"`)
 	server := r.of(tab)
 	eval[bool](tab, `window.step = () => { loop.next().then(r => (heard.count ??= []).push(r.value)); return true; },
@@ -87,11 +90,12 @@ func TestClientPulls(t *testing.T) {
 }
 
 // eliom.md 4a, cf0d9fb2b: two 503 in a row, which end a native EventSource for good.
-func TestClientSurvives503(t *testing.T) {
-	t.Parallel()
+func TestClientSurvives503(t *testing.T) { inEachBrowser(t, clientSurvives503) }
+
+func clientSurvives503(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "", "chat", "mine")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "", "chat", "mine")
 	r.say("1")
 	tab.wantHeard("chat", "1")
 	f.refuse.Store(2)
@@ -108,10 +112,11 @@ func TestClientSurvives503(t *testing.T) {
 
 // A server that is gone and comes back without its memory: the site channel is heard on, and says what is missing; the
 // private ones say that their process is gone, and the page can get new ones.
-func TestClientServerRestart(t *testing.T) {
-	t.Parallel()
-	f := newFront(t, newRoom(t, comet.SiteConfig{}))
-	tab := f.page(newSession(t), "/", "", "chat", "mine")
+func TestClientServerRestart(t *testing.T) { inEachBrowser(t, clientServerRestart) }
+
+func clientServerRestart(t *testing.T, in string) {
+	f := newGate(t, newRoom(t, comet.SiteConfig{}))
+	tab := f.page(newSessionIn(t, in), "/", "", "chat", "mine")
 	f.to.Load().say("1")
 	tab.wantHeard("chat", "1")
 	f.down()
@@ -133,11 +138,12 @@ func TestClientServerRestart(t *testing.T) {
 }
 
 // A close that the server planned is no failure: it is not counted against the retries.
-func TestClientPlannedClose(t *testing.T) {
-	t.Parallel()
+func TestClientPlannedClose(t *testing.T) { inEachBrowser(t, clientPlannedClose) }
+
+func clientPlannedClose(t *testing.T, in string) {
 	first := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, first)
-	tab := f.page(newSession(t), "/", "retries: 0", "chat")
+	f := newGate(t, first)
+	tab := f.page(newSessionIn(t, in), "/", "retries: 0", "chat")
 	tab.until(`comet.state === "open"`)
 	second := newRoom(t, comet.SiteConfig{})
 	f.to.Store(second)
@@ -155,11 +161,12 @@ func TestClientPlannedClose(t *testing.T) {
 }
 
 // A connection on which nothing comes any more, not even heartbeats, is given up.
-func TestClientStalls(t *testing.T) {
-	t.Parallel()
+func TestClientStalls(t *testing.T) { inEachBrowser(t, clientStalls) }
+
+func clientStalls(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{Heartbeat: time.Second})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "", "chat")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "", "chat")
 	r.say("1")
 	tab.wantHeard("chat", "1")
 	tab.until(`performance.now() > 3000 && comet.state === "open"`) // heartbeats keep it
@@ -175,11 +182,12 @@ func TestClientStalls(t *testing.T) {
 
 // eliom.md 2.7: hidden for a while, the page lets go of its connection, looks from time to time so that its process lives,
 // and is back at once when it is seen.
-func TestClientIdles(t *testing.T) {
-	t.Parallel()
+func TestClientIdles(t *testing.T) { inEachBrowser(t, clientIdles) }
+
+func clientIdles(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 2 * time.Second, Heartbeat: time.Second})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "idleAfter: 50, idlePoll: [0, 100, 100]", "chat", "mine")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "idleAfter: 50, idlePoll: [0, 100, 100]", "chat", "mine")
 	tab.until(`comet.state === "open"`)
 	process := r.of(tab).process
 	eval[bool](tab, `hide(true), true`)
@@ -204,11 +212,12 @@ func TestClientIdles(t *testing.T) {
 }
 
 // Without looks a hidden page is paused; always active, it stays.
-func TestClientIdleOptions(t *testing.T) {
-	t.Parallel()
+func TestClientIdleOptions(t *testing.T) { inEachBrowser(t, clientIdleOptions) }
+
+func clientIdleOptions(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	s := newSession(t)
+	f := newGate(t, r)
+	s := newSessionIn(t, in)
 	paused := f.page(s, "/", "idleAfter: 20, idlePoll: null", "chat")
 	active := f.page(s, "/", "idleAfter: Infinity", "chat")
 	for _, tab := range []*tab{paused, active} {
@@ -228,8 +237,8 @@ func TestClientIdleOptions(t *testing.T) {
 	paused.wantHeard("chat", "1")
 
 	hidden := f.load(s, "/") // a page that is born hidden looks at once, or its process would not live
-	eval[bool](hidden, `hide(true), begin({}, "mine"), true`)
 	r.of(hidden).send(t, "a")
+	eval[bool](hidden, `hide(true), begin({}, "mine"), true`)
 	hidden.until(`comet.state === "idle"`)
 	hidden.wantHeard("mine", "a")
 }
@@ -238,7 +247,7 @@ func TestClientIdleOptions(t *testing.T) {
 func TestClientFrozen(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
+	f := newGate(t, r)
 	tab := f.page(newSession(t), "/", "", "chat", "mine")
 	tab.until(`comet.state === "open"`)
 	r.say("1")
@@ -257,12 +266,12 @@ func TestClientFrozen(t *testing.T) {
 func TestClientBackForward(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
+	f := newGate(t, r)
 	r.say("0")
 	tab := f.page(newSession(t), "/public", "", "chat")
 	tab.wantHeard("chat", "0")
 	eval[bool](tab, `window.same = true`)
-	tab.do(chromedp.Navigate(f.url + "/blank"))
+	tab.navigate(f.url + "/blank")
 	waitFor(t, "a page that was left lets go of its event stream", func() bool { return f.streams.Load() == 0 })
 	r.say("1", "2")
 	eval[bool](tab, `history.back(), true`)
@@ -274,11 +283,12 @@ func TestClientBackForward(t *testing.T) {
 }
 
 // Rule 11: a duplicated page takes the process over, and the older one is told, once, and does not come back.
-func TestClientSuperseded(t *testing.T) {
-	t.Parallel()
+func TestClientSuperseded(t *testing.T) { inEachBrowser(t, clientSuperseded) }
+
+func clientSuperseded(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	tab := f.page(newSession(t), "/", "", "mine")
+	f := newGate(t, r)
+	tab := f.page(newSessionIn(t, in), "/", "", "mine")
 	tab.until(`comet.state === "open"`)
 	eval[bool](tab, `window.second = lib.connect(url), true`)
 	tab.until(`second.state === "open" && failed.mine === "ChannelClosed superseded"`)
@@ -289,11 +299,12 @@ func TestClientSuperseded(t *testing.T) {
 }
 
 // What the URL does not name is registered, without a new connection; what is not to be had says so.
-func TestClientRegisters(t *testing.T) {
-	t.Parallel()
+func TestClientRegisters(t *testing.T) { inEachBrowser(t, clientRegisters) }
+
+func clientRegisters(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
-	f := newFront(t, r)
-	s := newSession(t)
+	f := newGate(t, r)
+	s := newSessionIn(t, in)
 	tab := f.page(s, "/", "", "chat")
 	tab.until(`comet.state === "open"`)
 	r.say("1")
@@ -310,7 +321,7 @@ func TestClientRegisters(t *testing.T) {
 
 func (tab *tab) lifecycle(state page.SetWebLifecycleStateState) {
 	tab.t.Helper()
-	if _, err := chromedp.Call(tab.ctx, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state}); err != nil {
+	if _, err := chromedp.Call(tab.chromium(), page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state}); err != nil {
 		tab.t.Fatal(err)
 	}
 }

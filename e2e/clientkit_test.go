@@ -188,8 +188,8 @@ func (tab *roomTab) send(t *testing.T, texts ...string) {
 	}
 }
 
-// A front stands between browsers and the room that it is to lead to, on one address for as long as the test lasts.
-type front struct {
+// A gate stands between browsers and the room that it is to lead to, on one address for as long as the test lasts.
+type gate struct {
 	t       *testing.T
 	url     string
 	addr    string
@@ -206,9 +206,9 @@ type front struct {
 	conns  map[net.Conn]struct{}
 }
 
-func newFront(t *testing.T, to *room) *front {
+func newGate(t *testing.T, to *room) *gate {
 	t.Helper()
-	f := &front{t: t, conns: map[net.Conn]struct{}{}}
+	f := &gate{t: t, conns: map[net.Conn]struct{}{}}
 	f.to.Store(to)
 	f.listen("127.0.0.1:0")
 	t.Cleanup(f.down)
@@ -216,9 +216,9 @@ func newFront(t *testing.T, to *room) *front {
 }
 
 // up listens again, after down.
-func (f *front) up() { f.listen(f.addr) }
+func (f *gate) up() { f.listen(f.addr) }
 
-func (f *front) listen(addr string) {
+func (f *gate) listen(addr string) {
 	f.t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -243,7 +243,7 @@ func (f *front) listen(addr string) {
 }
 
 // cut breaks every connection of the browsers.
-func (f *front) cut() {
+func (f *gate) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
@@ -252,12 +252,12 @@ func (f *front) cut() {
 }
 
 // down has the browsers' connections cut, and new ones refused.
-func (f *front) down() {
+func (f *gate) down() {
 	f.server.Close()
 	f.cut()
 }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	if stream && f.refuse.Add(-1) >= 0 {
 		f.refused.Add(1)
@@ -285,7 +285,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // swallow has a command carried out whose answer nobody gets.
-func (f *front) swallow(r *http.Request, to *url.URL) {
+func (f *gate) swallow(r *http.Request, to *url.URL) {
 	out := r.Clone(r.Context())
 	out.URL.Scheme, out.URL.Host, out.RequestURI = to.Scheme, to.Host, ""
 	answer, err := http.DefaultTransport.RoundTrip(out)
@@ -296,8 +296,8 @@ func (f *front) swallow(r *http.Request, to *url.URL) {
 	answer.Body.Close()
 }
 
-// mute lets an event stream stall while the front is silent: its connection stays, and nothing comes.
-func (f *front) mute(answer *http.Response) {
+// mute lets an event stream stall while the gate is silent: its connection stays, and nothing comes.
+func (f *gate) mute(answer *http.Response) {
 	if !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") {
 		return
 	}
@@ -323,7 +323,7 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // load opens a page of the room.
-func (f *front) load(s session, path string) *tab {
+func (f *gate) load(s session, path string) *tab {
 	f.t.Helper()
 	tab := s.open(f.url + path)
 	for _, status := range []string{"502", "503", "409"} {
@@ -334,7 +334,7 @@ func (f *front) load(s session, path string) *tab {
 }
 
 // page opens one, and starts comet.js there.
-func (f *front) page(s session, path, options string, names ...string) *tab {
+func (f *gate) page(s session, path, options string, names ...string) *tab {
 	f.t.Helper()
 	tab := f.load(s, path)
 	quoted := ""
