@@ -36,8 +36,8 @@ func Run(binary string, row Row, n int, report func(metric string, value float64
 	return start(binary, row, n, report, cases(row))
 }
 
-// Profile writes a CPU profile of a server while values of 64 B are published to n
-// streams, paced.
+// Profile writes a CPU profile of a server in the first case of the row in which
+// something is published to n streams: paced values of 64 B, or private messages.
 func Profile(binary string, row Row, n int, path string) error {
 	profile := func(path string) func(*bench) error {
 		return func(b *bench) error {
@@ -46,7 +46,7 @@ func Profile(binary string, row Row, n int, path string) error {
 		}
 	}
 	return start(binary, row, n, func(string, float64) {}, []step{
-		cases(row)[0], {"start", profile(path)}, pacedSmall, {"stop", profile("")},
+		cases(row)[0], {"start", profile(path)}, cases(row)[1], {"stop", profile("")},
 	})
 }
 
