@@ -68,12 +68,13 @@ func BenchmarkPrivate(b *testing.B) {
 func BenchmarkCursor(b *testing.B) {
 	for _, positions := range []int{1, 32} {
 		b.Run(fmt.Sprintf("positions=%d", positions), func(b *testing.B) {
+			var stack [cursor.MaxLength]byte
 			var a cursor.Appender
 			at := engine.Position{Epoch: strings.Repeat("e", 8), Seq: 123456}
 			write := func() {
-				a.Reset("k3v9x1zq")
+				a = cursor.Append(stack[:0], cursor.Tag{'k', '3', 'v'})
 				for i := range positions {
-					a.Index(i, at, true)
+					a = a.Index(i, at, true)
 				}
 			}
 			b.ReportAllocs()

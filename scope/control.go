@@ -17,6 +17,25 @@ type channelNotice struct {
 	Resume  *engine.Position `json:"resume,omitempty"`
 }
 
+// A reason is what a site channel's reader is told in a full, or in a closed that
+// is not the channel's own end.
+type reason uint8
+
+const (
+	none reason = iota
+	byCursor
+	byFuture
+	byReset
+	byTrimmed
+	byNameTaken
+	byTooMany
+	byUnavailable
+)
+
+func (r reason) String() string {
+	return [...]string{"", "cursor", "future", "reset", "trimmed", "name taken", "too many", "unavailable"}[r]
+}
+
 // processNotice is the data of comet:gone and comet:superseded.
 type processNotice struct {
 	Process string `json:"process"`

@@ -15,10 +15,11 @@ import (
 // An entry is one value of a site channel. Its frame is made when the first
 // event stream needs it, and shared by all.
 type entry struct {
-	at    engine.Position
-	prev  uint64
-	data  []byte
-	frame atomic.Pointer[sse.Frame]
+	at      engine.Position
+	prev    uint64
+	ordinal uint64 // in the ring
+	data    []byte
+	frame   atomic.Pointer[sse.Frame]
 }
 
 // framed returns the entry's bytes on the wire. Two streams may both make the
@@ -54,10 +55,11 @@ type follower struct {
 
 	mu        sync.RWMutex
 	ring      *ring.Ring[*entry]
-	tail      engine.Position // of the newest entry, or the genesis
-	genesis   uint64          // no sequence of this life is below it; 0 where that is not known
-	head      atomic.Uint64   // ring.Next, for a look without the lock
-	passes    uint64          // repairs that are done
+	tail      engine.Position       // of the newest entry, or the genesis
+	genesis   uint64                // no sequence of this life is below it; 0 where that is not known
+	head      atomic.Uint64         // ring.Next, for a look without the lock
+	last      atomic.Pointer[entry] // the newest entry while it is kept, likewise
+	passes    uint64                // repairs that are done
 	repairing bool
 	again     bool // something came up during the repair
 }
@@ -91,6 +93,7 @@ func (f *follower) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.tail.Epoch != "" {
+		f.last.Store(nil)
 		f.ring.Skip()
 		f.head.Store(f.ring.Next())
 	}
@@ -107,8 +110,13 @@ func (f *follower) load(ctx context.Context) error {
 
 // push needs f.mu.
 func (f *follower) push(e engine.Entry) {
-	f.ring.Push(&entry{at: e.Position, prev: e.Prev, data: e.Data}, len(e.Data))
+	last := &entry{at: e.Position, prev: e.Prev, ordinal: f.ring.Next(), data: e.Data}
+	f.ring.Push(last, len(e.Data))
 	f.tail = e.Position
+	if f.ring.Len() == 0 { // too large to be kept
+		last = nil
+	}
+	f.last.Store(last)
 	f.head.Store(f.ring.Next())
 }
 
@@ -280,6 +288,9 @@ func agree(a, b engine.Position) bool { return a.Tag == b.Tag || a.Tag == 0 || b
 // next returns the entry at ordinal; nil when there is none yet. skipped: what
 // stood there is no longer kept, e and at are the oldest kept and its ordinal.
 func (f *follower) next(ordinal uint64) (e *entry, at uint64, skipped bool) {
+	if e := f.last.Load(); e != nil && e.ordinal == ordinal {
+		return e, ordinal, false
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	at = max(ordinal, f.ring.First())

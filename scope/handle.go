@@ -29,7 +29,7 @@ func (h *Handle) Name() string { return h.core.name() }
 func (h *Handle) Close() { h.core.end(ErrClosed) }
 
 // Done is closed when the channel has ended.
-func (h *Handle) Done() <-chan struct{} { return h.core.life().done }
+func (h *Handle) Done() <-chan struct{} { return h.core.life().ending() }
 
 // Err is nil before Done is closed. Then it tells why: ErrClosed, ErrFull,
 // ErrProcessGone, io.EOF where the source ended, or the source's error.

@@ -5,42 +5,59 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
-// life is a channel's one-way switch from living to ended. It outlives the
-// channel itself: a Feed whose channel was collected still learns why.
+// life is a channel's or a process's one-way switch from living to ended. A
+// channel's outlives the channel itself: a Feed whose channel was collected still
+// learns why.
 type life struct {
-	done  chan struct{}
-	once  sync.Once
-	cause error // set before done is closed
+	over  atomic.Bool
 	stop  func(error)
+	cause error // set before over
+
+	mu   sync.Mutex
+	done chan struct{} // nil until somebody asks for it: of most lives nobody does
 }
 
-func newLife(stop func(error)) *life {
-	return &life{done: make(chan struct{}), stop: stop}
-}
+func newLife(stop func(error)) *life { return &life{stop: stop} }
 
 // end flips the switch and calls the Spec's Stop; only the first call does
 // anything, and it reports true. Call it without any lock.
 func (l *life) end(cause error) (first bool) {
-	l.once.Do(func() {
-		first = true
-		l.cause = cause
-		close(l.done)
-		if l.stop != nil {
-			l.stop(cause)
-		}
-	})
+	if first = l.flip(cause); first && l.stop != nil {
+		l.stop(cause)
+	}
 	return first
 }
 
-func (l *life) ended() bool {
-	select {
-	case <-l.done:
-		return true
-	default:
+func (l *life) flip(cause error) (first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over.Load() {
 		return false
 	}
+	l.cause = cause
+	l.over.Store(true)
+	if l.done != nil {
+		close(l.done)
+	}
+	return true
+}
+
+func (l *life) ended() bool { return l.over.Load() }
+
+// ending is closed when the switch is flipped.
+func (l *life) ending() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.over.Load() {
+			close(l.done)
+		}
+	}
+	return l.done
 }
 
 func (l *life) err() error {

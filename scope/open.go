@@ -42,7 +42,7 @@ func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) 
 	}
 	es := &EventStream{
 		site: s, reader: r.Reader, address: r.Address, own: address.Process.Token != "", native: !address.PullAsk, brief: address.Brief,
-		query: r.Path + 1 + len(cursor.AppendAddress(nil, address)), tag: address.Tag(), nameless: badCursor != nil,
+		query: int32(r.Path + 1 + len(cursor.AppendAddress(nil, address))), tag: address.Tag(), nameless: badCursor != nil,
 	}
 	if !s.enter(es) {
 		return es, nil
@@ -118,11 +118,14 @@ type opening struct {
 }
 
 func (o *opening) open(a cursor.Address) {
+	o.s.sites = o.s.only[:0]
+	readers := make([]siteReader, len(a.Channels)) // side by side, as every delivery goes through them
 	for i, c := range a.Channels {
-		r := &siteReader{stream: o.s, name: c.Name, address: i, from: c.At}
+		r := &readers[i]
+		*r = siteReader{stream: o.s, name: c.Name, address: int32(i), epoch: c.At.Epoch}
 		o.s.sites = append(o.s.sites, r)
 		if i >= o.s.site.config.MaxChannels {
-			r.closing = "too many"
+			r.closing = byTooMany
 			continue
 		}
 		o.site(r, c)
@@ -153,7 +156,7 @@ func (o *opening) heard(name string) bool {
 // site begins one of the address's channels where the cursor says, or else the
 // address.
 func (o *opening) site(r *siteReader, c cursor.Channel) {
-	place, moved := o.place(r.address)
+	place, moved := o.place(int(r.address))
 	if place.Removed {
 		r.removed = true
 		return
@@ -164,16 +167,16 @@ func (o *opening) site(r *siteReader, c cursor.Channel) {
 	if moved {
 		r.at, r.moved = place.Position, true
 		if r.at.Epoch == "" {
-			r.at.Epoch = r.from.Epoch
+			r.at.Epoch = r.epoch
 		}
 	} else {
 		r.at = r.begin(c)
 	}
 	r.enter(o.why)
 	if o.forged {
-		r.full = "cursor"
+		r.full = byCursor
 		if r.channel.follower.newest {
-			r.full = "reset"
+			r.full = byReset
 		}
 	}
 }
@@ -192,10 +195,10 @@ func (o *opening) place(address int) (cursor.Site, bool) {
 func (o *opening) admitted(r *siteReader) bool {
 	r.channel = o.s.site.audible(o.ctx, o.s.reader, r.name)
 	if r.channel == nil {
-		r.closing = "unavailable"
+		r.closing = byUnavailable
 		return false
 	}
-	r.channel.add(r)
+	r.channel.add(r, o.s.wake)
 	return true
 }
 
@@ -270,7 +273,7 @@ func (o *opening) silence(r *processReader) {
 	defer r.process.mu.Unlock()
 	for _, site := range o.s.sites {
 		if c := r.process.names[site.name]; c != nil && c.heard && !site.removed {
-			site.closing = "name taken"
+			site.closing = byNameTaken
 		}
 	}
 }

@@ -18,7 +18,7 @@ type ClientProcess struct {
 	site    *Site
 	session string
 	token   string
-	state   *life
+	state   life
 
 	mu         sync.Mutex
 	boxes      []*privateChannel          // in rotation, ended ones too while they have something to say
@@ -39,7 +39,7 @@ type ClientProcess struct {
 }
 
 func newProcess(s *Site, session string) *ClientProcess {
-	return &ClientProcess{site: s, session: session, token: randomText(16), state: newLife(nil), away: time.Now()}
+	return &ClientProcess{site: s, session: session, token: randomText(16), away: time.Now()}
 }
 
 // begin starts the clock by which the process ends.
@@ -85,7 +85,7 @@ func (p *ClientProcess) Session() string { return p.session }
 func (p *ClientProcess) Token() string { return p.token }
 
 // Done is closed when the process has ended.
-func (p *ClientProcess) Done() <-chan struct{} { return p.state.done }
+func (p *ClientProcess) Done() <-chan struct{} { return p.state.ending() }
 
 // Err is nil before Done is closed, then ErrProcessGone or ErrShutdown.
 func (p *ClientProcess) Err() error { return p.state.err() }

@@ -14,14 +14,15 @@ import (
 type processReader struct {
 	stream     *EventStream
 	process    *ClientProcess // nil: unknown, foreign or ended
-	slot       int            // 0: the address's own
-	token      string
 	generation uint64
 	presented  uint64 // the number with which the event stream came
 	number     uint64 // of the last event sent
-	reads      bool   // unlimited channels are read without a command
-	superseded bool   // a newer event stream has it
-	removed    bool   // it is not heard here any more
+	token      string
+	slot       int  // 0: the address's own
+	reads      bool // unlimited channels are read without a command
+	paced      bool // one of its sources reads on when its last value was written
+	superseded bool // a newer event stream has it
+	removed    bool // it is not heard here any more
 }
 
 // attach makes r the one that hears the process, in place of an older one; if a
@@ -108,6 +109,7 @@ func (r *processReader) next(b *sse.Batch) bool {
 		return false
 	}
 	r.number = e.Number
+	r.paced = r.paced || c.spec.Continuous
 	r.write(b, c, e)
 	return true
 }
@@ -126,7 +128,8 @@ func (r *processReader) write(b *sse.Batch, c *privateChannel, e mailbox.Entry) 
 			event = r.suffixed(c.spec.Name)
 		}
 	}
-	b.Event(r.stream.cursor(), event, e.Data)
+	var id cursorText
+	b.Event(r.stream.cursor(id[:0]), event, e.Data)
 }
 
 // greeting says how the process is carried here, and the channels that its page
@@ -169,7 +172,7 @@ func (r *processReader) sayGone(b *sse.Batch) {
 
 // drained tells the process that everything collected before was written.
 func (r *processReader) drained() {
-	if r.removed || r.process == nil || !r.reads {
+	if r.removed || r.process == nil || !r.reads || !r.paced {
 		return
 	}
 	p := r.process

@@ -27,10 +27,17 @@ type siteChannel struct {
 	closed   atomic.Bool // by the app: readers hear closed, whatever ended it
 
 	mu      sync.Mutex
-	readers []*siteReader
-	waking  bool           // a goroutine is waking the readers
-	stale   bool           // news came since it last took them
-	awake   []*EventStream // its scratch
+	readers []listener
+	waking  bool     // a goroutine is waking the readers
+	stale   bool     // news came since it last took them
+	awake   []func() // its scratch
+}
+
+// A listener is a reader and what wakes it, side by side: who wakes ten thousand
+// touches nothing else of theirs.
+type listener struct {
+	reader *siteReader
+	wake   func() // nil: its event stream has not started
 }
 
 // A slot is a name's entry in the registry. It outlives the channel, so it must
@@ -200,24 +207,32 @@ func (c *siteChannel) feed() *Feed {
 	return f
 }
 
-// add makes r one of those that are woken.
-func (c *siteChannel) add(r *siteReader) {
+// add makes r one of those that are woken; wake is its event stream's, nil while
+// that has not started.
+func (c *siteChannel) add(r *siteReader, wake func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.index = len(c.readers)
-	c.readers = append(c.readers, r)
+	r.index = int32(len(c.readers))
+	c.readers = append(c.readers, listener{r, wake})
+}
+
+// arm gives a reader that was added what wakes it.
+func (c *siteChannel) arm(r *siteReader, wake func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readers[r.index].wake = wake
 }
 
 func (c *siteChannel) remove(r *siteReader) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := len(c.readers) - 1
-	if r.index > last || c.readers[r.index] != r {
+	i, last := int(r.index), len(c.readers)-1
+	if i > last || c.readers[i].reader != r {
 		return
 	}
-	c.readers[r.index] = c.readers[last]
-	c.readers[r.index].index = r.index
-	c.readers[last] = nil
+	c.readers[i] = c.readers[last]
+	c.readers[i].reader.index = r.index
+	c.readers[last] = listener{}
 	c.readers = c.readers[:last]
 }
 
@@ -229,8 +244,10 @@ func (c *siteChannel) wakeReaders() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.readers) <= wakeInline {
-		for _, r := range c.readers {
-			r.stream.Wake()
+		for _, l := range c.readers {
+			if l.wake != nil {
+				l.wake()
+			}
 		}
 		return
 	}
@@ -253,12 +270,14 @@ func (c *siteChannel) wakeLoop() {
 		c.stale = false
 		clear(c.awake)
 		c.awake = c.awake[:0]
-		for _, r := range c.readers {
-			c.awake = append(c.awake, r.stream)
+		for _, l := range c.readers {
+			if l.wake != nil {
+				c.awake = append(c.awake, l.wake)
+			}
 		}
 		c.mu.Unlock()
-		for _, s := range c.awake {
-			s.Wake()
+		for _, wake := range c.awake {
+			wake()
 		}
 	}
 }

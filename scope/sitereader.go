@@ -9,24 +9,25 @@ import (
 )
 
 // A siteReader is one event stream's place in one site channel. It is guarded by
-// the stream's lock, but for index, which is the channel's.
+// the stream's lock, but for index, which is the channel's. There are as many as
+// there are tabs, and a delivery reads it: small, and what it needs first.
 type siteReader struct {
 	stream  *EventStream
 	channel *siteChannel // nil: there is none, or not for this reader
-	index   int          // in channel.readers
-
-	name    string
-	address int             // its number in the address; -1: registered by command
-	from    engine.Position // where the address lets it begin, if it says so
-	at      engine.Position // after the last event sent
-	ordinal uint64          // of the entry that is next
-	moved   bool            // the cursor has to tell at
+	ordinal uint64       // of the entry that is next
+	full    reason       // of a full to be said first
+	closing reason       // of a closed to be said
+	moved   bool         // the cursor has to tell at
 	removed bool
+	ahead   bool // at is after the tail, until a repair has passed
 
-	full    string // the reason of a full to be said first
-	ahead   bool   // at is after the tail, until a repair has passed
-	passes  uint64
-	closing string // the reason of a closed to be said
+	address int32           // its number in the address; -1: registered by command
+	at      engine.Position // after the last event sent
+	epoch   string          // of the position that the address has, if it has one
+
+	index  int32 // in channel.readers
+	name   string
+	passes uint64 // repairs that were done when it was found to be ahead
 }
 
 // enter begins after the reader's position, or says why it cannot. why is asked
@@ -45,17 +46,17 @@ func (r *siteReader) enter(why func(*follower, engine.Position) place) {
 			f.repair()
 			return
 		}
-		r.full = "future"
+		r.full = byFuture
 	case missed:
-		r.full = "trimmed"
+		r.full = byTrimmed
 		if why != nil && why(f, r.at) == reset {
-			r.full = "reset"
+			r.full = byReset
 		}
 	case reset:
-		r.full = "reset"
+		r.full = byReset
 	}
-	if f.newest && r.full != "reset" { // what a newer value replaced is no hole
-		r.full = ""
+	if f.newest && r.full != byReset { // what a newer value replaced is no hole
+		r.full = none
 		r.ordinal, _ = f.oldest()
 	}
 }
@@ -79,9 +80,9 @@ func (r *siteReader) next(b *sse.Batch) bool {
 	switch {
 	case r.removed:
 		return false
-	case r.closing != "":
-		return r.finish(b, "closed", r.closing)
-	case r.full != "":
+	case r.closing != none:
+		return r.finish(b, "closed", r.closing.String())
+	case r.full != none:
 		r.sayFull(b, r.full)
 		return true
 	case r.ahead:
@@ -98,25 +99,26 @@ func (r *siteReader) next(b *sse.Batch) bool {
 	e, at, skipped := f.next(r.ordinal)
 	switch {
 	case skipped && f.epoch() != r.at.Epoch:
-		r.sayFull(b, "reset")
+		r.sayFull(b, byReset)
 	case skipped && !f.newest:
-		r.sayFull(b, "trimmed")
+		r.sayFull(b, byTrimmed)
 	case e == nil:
 		return false
 	default:
 		r.at, r.ordinal, r.moved = e.at, at+1, true
-		b.Frame(r.stream.cursor(), e.framed(r.channel.event()))
+		var id cursorText
+		b.Frame(r.stream.cursor(id[:0]), e.framed(r.channel.event()))
 	}
 	return true
 }
 
 // sayFull names the hole and goes on from the oldest value kept (rule 5).
-func (r *siteReader) sayFull(b *sse.Batch, reason string) {
-	r.full = ""
+func (r *siteReader) sayFull(b *sse.Batch, why reason) {
+	r.full = none
 	r.ordinal, r.at = r.channel.follower.oldest()
 	r.moved = true
 	resume := r.at
-	r.stream.say(b, "full", channelNotice{Channel: r.name, Reason: reason, Resume: &resume})
+	r.stream.say(b, "full", channelNotice{Channel: r.name, Reason: why.String(), Resume: &resume})
 }
 
 // ended says the end, once everything before it was said.

@@ -19,42 +19,52 @@ import (
 // takes more, then Gone. Made by Site.OpenStream; Gone must be called in any
 // case.
 type EventStream struct {
-	site    *Site
-	reader  Reader
-	address string
-	native  bool // unlimited channels are read without a command
-	brief   bool // it ends when everything was said
-	own     bool // the address names a process
-	query   int  // the length of the address's query
-	counted bool // among those that the Site carries
-	wake    atomic.Pointer[func()]
-	beat    atomic.Bool              // a heartbeat is due
-	asked   atomic.Bool              // a question about it is open
-	names   atomic.Pointer[[]string] // of the site channels heard; nil for none, or where nobody asks
-
+	// What a delivery reads is in front, and there is no more of it than fits two
+	// cache lines: where there are many streams, memory is what they wait for.
 	mu        sync.Mutex
 	sites     []*siteReader // the address's first, in its order
 	processes []*processReader
-	said      []func(*sse.Batch) // what commands have to say
-	id        cursor.Appender
-	tag       string // of the address, in every cursor
-	turn      int
+	turn      uint32
+	tag       cursor.Tag // of the address, in every cursor
 	greeted   bool
-	nameless  bool // hello has no id: the cursor presented was none
 	stopping  bool // the site shuts down
 	over      bool
 	gone      bool
-	timer     *wheel.Timer
+	beat      atomic.Bool        // a heartbeat is due
+	said      []func(*sse.Batch) // what commands have to say
+	only      [1]*siteReader     // holds sites while there is one
+
+	started  atomic.Bool // wake is set
+	asked    atomic.Bool // a question about it is open
+	wake     func()
+	site     *Site
+	timer    *wheel.Timer
+	names    atomic.Pointer[[]string] // of the site channels heard; nil for none, or where nobody asks
+	reader   Reader
+	address  string // the reader's, on the network
+	query    int32  // the length of the address's query
+	native   bool   // unlimited channels are read without a command
+	brief    bool   // it ends when everything was said
+	own      bool   // the address names a process
+	counted  bool   // among those that the Site carries
+	nameless bool   // hello has no id: the cursor presented was none
 }
 
 // Start lets the event stream call wake when there is something to collect.
 func (s *EventStream) Start(wake func()) {
-	s.wake.Store(&wake)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.gone {
-		s.timer = s.site.wheel.After(s.period(), s.tick)
+	s.wake = wake
+	s.started.Store(true)
+	if s.gone {
+		return
 	}
+	for _, r := range s.sites {
+		if r.channel != nil {
+			r.channel.arm(r, wake)
+		}
+	}
+	s.timer = s.site.wheel.After(s.period(), s.tick)
 }
 
 // period is the time to the next heartbeat.
@@ -74,15 +84,16 @@ func (s *EventStream) tick() {
 // Wake has the event stream collected. It never blocks, and may be called under
 // any lock but the stream's own.
 func (s *EventStream) Wake() {
-	if wake := s.wake.Load(); wake != nil {
-		(*wake)()
+	if s.started.Load() {
+		s.wake()
 	}
 }
 
 // Collect adds to b about budget bytes of what is pending, and never blocks.
-// more tells that there is more pending now. The error io.EOF tells that b holds
-// the last of it. Collect must not be called by two goroutines at once; that it is
-// called tells that everything collected before was written.
+// more tells that there is more pending now, or that a source waits to hear that
+// this was written. The error io.EOF tells that b holds the last of it. Collect must
+// not be called by two goroutines at once; that it is called tells that everything
+// collected before was written.
 func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,14 +111,15 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 	}
 	s.greet(b)
 	more = s.sayAll(b, budget) || s.merge(b, budget)
-	switch due := s.beat.Swap(false); {
+	wrote := b.Events() > events
+	switch due := s.beat.Load() && s.beat.Swap(false); {
 	case !more && (!s.live() || s.brief && (due || s.settled())):
 		s.over = true
 		return false, io.EOF
-	case due && b.Events() == events:
+	case due && !wrote:
 		b.Event(nil, "comet:hb", nil)
 	}
-	return more, nil
+	return more || wrote && s.paced(), nil
 }
 
 // sayAll says what commands have left to say, and reports whether budget ended it.
@@ -130,15 +142,26 @@ func (s *EventStream) merge(b *sse.Batch, budget int) (more bool) {
 		if b.Len() >= budget {
 			return true
 		}
-		s.turn = (s.turn + 1) % n
+		turn := (int(s.turn) + 1) % n
+		s.turn = uint32(turn)
 		var wrote bool
-		if s.turn < len(s.sites) {
-			wrote = s.sites[s.turn].next(b)
+		if turn < len(s.sites) {
+			wrote = s.sites[turn].next(b)
 		} else {
-			wrote = s.processes[s.turn-len(s.sites)].next(b)
+			wrote = s.processes[turn-len(s.sites)].next(b)
 		}
 		if wrote {
 			idle = -1
+		}
+	}
+	return false
+}
+
+// paced reports whether a source reads on when its last value was written.
+func (s *EventStream) paced() bool {
+	for _, p := range s.processes {
+		if p.paced {
+			return true
 		}
 	}
 	return false
@@ -162,7 +185,8 @@ func (s *EventStream) greet(b *sse.Batch) {
 			g.Channels = append(g.Channels, r.greeting())
 		}
 	}
-	id := s.cursor()
+	var text cursorText
+	id := s.cursor(text[:0])
 	if s.nameless {
 		id = nil
 	}
@@ -180,56 +204,70 @@ func (r *siteReader) greeting() greetedChannel {
 
 // say writes a control event with the cursor after it.
 func (s *EventStream) say(b *sse.Batch, event string, data any) {
-	b.Event(s.cursor(), "comet:"+event, encode(data))
+	var id cursorText
+	b.Event(s.cursor(id[:0]), "comet:"+event, encode(data))
 }
 
-// cursor returns the id of the event that is being written: every position that
-// moved since the address was made, or that it lacks (rule 4). It is good until
-// the next call.
-func (s *EventStream) cursor() []byte {
-	a := &s.id
-	a.Reset(s.tag)
+// A cursorText is room for any cursor, on the caller's stack: no stream keeps one.
+type cursorText [cursor.MaxLength]byte
+
+// cursor appends to buf the id of the event that is being written: every position
+// that moved since the address was made, or that it lacks (rule 4).
+func (s *EventStream) cursor(buf []byte) []byte {
+	a := cursor.Append(buf, s.tag)
+	others := false
 	for _, r := range s.sites {
 		switch {
 		case r.address < 0:
+			others = true
 		case r.removed:
-			a.Removed(r.address)
-		case r.moved && r.at.Epoch == r.from.Epoch:
-			a.Index(r.address, r.at, true)
+			a = a.Removed(int(r.address))
+		case r.at.Epoch != r.epoch:
+			others = true
+		case r.moved:
+			a = a.Index(int(r.address), r.at, true)
 		}
 	}
-	for _, r := range s.sites {
-		switch {
-		case r.removed || r.at.IsZero():
-		case r.address < 0:
-			a.Name(r.name, r.at)
-		case r.at.Epoch != r.from.Epoch:
-			a.Index(r.address, r.at, false)
-		}
+	if others {
+		a = s.others(a)
 	}
 	for _, p := range s.processes {
 		if !p.removed || p.superseded && p.slot == 0 {
-			a.Process(cursor.Process{Slot: p.slot, Token: p.token, Generation: p.generation, Number: p.number})
+			a = a.Process(cursor.Process{Slot: p.slot, Token: p.token, Generation: p.generation, Number: p.number})
 		} else if p.slot == 0 {
-			a.Process(cursor.Process{Removed: true})
+			a = a.Process(cursor.Process{Removed: true})
 		}
 	}
 	if a.Empty() {
-		s.unmoved()
+		a = s.unmoved(a)
 	}
 	return a.Buf
 }
 
-// unmoved writes a cursor that says nothing new, so that a reconnect can be told
-// from a first connect.
-func (s *EventStream) unmoved() {
+// others writes the places that are not of the address, or not of the epoch that
+// it has them in.
+func (s *EventStream) others(a cursor.Appender) cursor.Appender {
 	for _, r := range s.sites {
-		if r.address >= 0 && !r.removed && !r.at.IsZero() {
-			s.id.Index(r.address, r.at, true)
-			return
+		switch {
+		case r.removed || r.at.IsZero():
+		case r.address < 0:
+			a = a.Name(r.name, r.at)
+		case r.at.Epoch != r.epoch:
+			a = a.Index(int(r.address), r.at, false)
 		}
 	}
-	s.id.Over()
+	return a
+}
+
+// unmoved writes a cursor that says nothing new, so that a reconnect can be told
+// from a first connect.
+func (s *EventStream) unmoved(a cursor.Appender) cursor.Appender {
+	for _, r := range s.sites {
+		if r.address >= 0 && !r.removed && !r.at.IsZero() {
+			return a.Index(int(r.address), r.at, true)
+		}
+	}
+	return a.Over()
 }
 
 // live reports whether anything can still be heard here.

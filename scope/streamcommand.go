@@ -108,13 +108,13 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel, explici
 	}
 	r := &siteReader{stream: s, name: ref.Name, address: -1}
 	if i >= 0 {
-		r.address, r.from = s.sites[i].address, s.sites[i].from
+		r.address, r.epoch = s.sites[i].address, s.sites[i].epoch
 	} else if err := s.checkRoom(len(ref.Name)+epochItem, 0); err != nil {
 		return Reply{}, err
 	}
 	r.channel, r.moved = channel, true
 	r.at = r.begin(ref)
-	channel.add(r)
+	channel.add(r, s.wake)
 	r.enter(nil)
 	if i >= 0 {
 		s.sites[i] = r
@@ -187,7 +187,7 @@ func (s *EventStream) checkRoom(more, processes int) error {
 			processes++
 		}
 	}
-	if err := s.site.checkLength(s.query, named, channels, processes, own); err != nil {
+	if err := s.site.checkLength(int(s.query), named, channels, processes, own); err != nil {
 		return refuse("refused", "%v", err)
 	}
 	return nil

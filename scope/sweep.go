@@ -151,7 +151,7 @@ func (s *EventStream) revoke(name string) {
 	defer s.mu.Unlock()
 	for _, r := range s.sites {
 		if r.name == name && !r.removed && !s.gone {
-			r.closing = "unavailable"
+			r.closing = byUnavailable
 		}
 	}
 	s.Wake()

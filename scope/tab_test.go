@@ -271,7 +271,8 @@ func tag(t *testing.T, query string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "_" + address.Tag() + "~"
+	own := address.Tag()
+	return "_" + string(own[:]) + "~"
 }
 
 // untagged is wire without what the cursors have of their address.

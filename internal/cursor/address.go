@@ -53,14 +53,18 @@ func AppendAddress(b []byte, a Address) []byte {
 	return b
 }
 
-// Tag is a short name of what the address says, which every cursor of its event
+// A Tag is a short name of what an address says, which every cursor of its event
 // streams carries: indices mean nothing to another address. It is no secret, and
 // guards against mistakes, not against forgery.
-func (a Address) Tag() string {
+type Tag [3]byte
+
+// Tag returns the address's tag.
+func (a Address) Tag() (t Tag) {
 	h := fnv.New32a()
 	_, _ = h.Write(AppendAddress(nil, a)) // never fails
 	n := uint64(h.Sum32()) % (35 * 36 * 36)
-	return string(appendNumber(nil, n+36*36)) // three digits
+	appendNumber(t[:0], n+36*36) // three digits
+	return t
 }
 
 // AppendProcess appends TOKEN or TOKEN.NUMBER: a process, and the number after

@@ -34,89 +34,88 @@ type Process struct {
 	Removed    bool // no longer heard; only the address's own
 }
 
-// An Appender writes one cursor item by item, into a buffer it is given. The
-// zero Appender is ready; the items of one epoch should follow each other, for
-// each change of epoch costs its text.
+// An Appender writes one cursor item by item, as append does: every method returns
+// the Appender to go on with. It is a value, so that its buffer may stand on the
+// caller's stack. The items of one epoch should follow each other, for each change
+// of epoch costs its text.
 type Appender struct {
-	Buf   []byte
+	Buf   []byte // the cursor so far
 	epoch string
-	tag   int // how much of Buf is the tag
+	begun bool // there is an item after the tag
 }
 
-// Reset begins a new cursor in the same buffer, of the address with this tag.
-func (a *Appender) Reset(tag string) {
-	a.Buf = append(append(a.Buf[:0], '_'), tag...)
-	a.epoch, a.tag = "", len(a.Buf)
+// Append begins a cursor of the address with this tag, at the start of buf.
+func Append(buf []byte, tag Tag) Appender {
+	return Appender{Buf: append(append(buf[:0], '_'), tag[:]...)}
 }
 
 // Empty reports whether the cursor says nothing yet.
-func (a *Appender) Empty() bool { return len(a.Buf) == a.tag }
+func (a Appender) Empty() bool { return !a.begun }
 
-func (a *Appender) separate() {
-	if len(a.Buf) > 0 {
-		a.Buf = append(a.Buf, '~')
-	}
+func (a Appender) separated() Appender {
+	a.begun = true
+	a.Buf = append(a.Buf, '~')
+	return a
 }
 
-// Over writes the cursor of an event stream that is over.
-func (a *Appender) Over() { a.Buf = append(a.Buf[:0], '!') }
+// Over writes the cursor of an event stream that is over, in place of any other.
+func (a Appender) Over() Appender {
+	return Appender{Buf: append(a.Buf[:0], '!'), begun: true}
+}
 
 // Removed writes that the address's channel index is no longer heard.
-func (a *Appender) Removed(index int) {
-	a.separate()
-	a.Buf = append(a.Buf, '!')
-	a.Buf = appendNumber(a.Buf, uint64(index))
+func (a Appender) Removed(index int) Appender {
+	a = a.separated()
+	a.Buf = appendNumber(append(a.Buf, '!'), uint64(index))
+	return a
 }
 
 // Index writes the place of the address's channel index. sameEpoch tells that
 // p's epoch is that of the address's own position; such items come first.
-func (a *Appender) Index(index int, p engine.Position, sameEpoch bool) {
+func (a Appender) Index(index int, p engine.Position, sameEpoch bool) Appender {
 	if !sameEpoch || a.epoch != "" {
-		a.setEpoch(p.Epoch)
+		a = a.inEpoch(p.Epoch)
 	}
-	a.separate()
-	a.Buf = appendNumber(a.Buf, uint64(index))
-	a.Buf = append(a.Buf, '.')
+	a = a.separated()
+	a.Buf = append(appendNumber(a.Buf, uint64(index)), '.')
 	a.Buf = appendSequence(a.Buf, p)
+	return a
 }
 
 // Name writes the place of a channel registered by command.
-func (a *Appender) Name(name string, p engine.Position) {
-	a.setEpoch(p.Epoch)
-	a.separate()
-	a.Buf = append(a.Buf, name...)
-	a.Buf = append(a.Buf, '@')
+func (a Appender) Name(name string, p engine.Position) Appender {
+	a = a.inEpoch(p.Epoch).separated()
+	a.Buf = append(append(a.Buf, name...), '@')
 	a.Buf = appendSequence(a.Buf, p)
+	return a
 }
 
-func (a *Appender) setEpoch(epoch string) {
+func (a Appender) inEpoch(epoch string) Appender {
 	if a.epoch == epoch {
-		return
+		return a
 	}
+	a = a.separated()
 	a.epoch = epoch
-	a.separate()
-	a.Buf = append(a.Buf, '*')
-	a.Buf = append(a.Buf, epoch...)
+	a.Buf = append(append(a.Buf, '*'), epoch...)
+	return a
 }
 
 // Process writes the place of a process.
-func (a *Appender) Process(p Process) {
-	a.separate()
+func (a Appender) Process(p Process) Appender {
+	a = a.separated()
 	a.Buf = append(a.Buf, '-')
 	if p.Removed {
-		return
+		return a
 	}
 	if p.Slot > 0 {
-		a.Buf = appendNumber(a.Buf, uint64(p.Slot))
-		a.Buf = append(a.Buf, '.')
+		a.Buf = append(appendNumber(a.Buf, uint64(p.Slot)), '.')
 	}
-	a.Buf = appendNumber(a.Buf, p.Generation)
-	a.Buf = append(a.Buf, '.')
+	a.Buf = append(appendNumber(a.Buf, p.Generation), '.')
 	a.Buf = appendNumber(a.Buf, p.Number)
 	if p.Slot > 0 {
-		a.Buf = append(a.Buf, '.')
-		a.Buf = append(a.Buf, p.Token...)
+		a.Buf = append(append(a.Buf, '.'), p.Token...)
 	}
+	return a
 }
 
 // ParseCursor reads a cursor of an event stream with this address. One of another
@@ -133,7 +132,7 @@ func ParseCursor(text string, address Address) (Cursor, error) {
 		return Cursor{Over: true}, nil
 	}
 	tag, items, said := strings.Cut(text, "~")
-	if tag != "_"+address.Tag() || !said {
+	if own := address.Tag(); tag != "_"+string(own[:]) || !said {
 		return c, fmt.Errorf("%w: it is of another address", ErrBadCursor)
 	}
 	p := parser{channels: len(address.Channels), own: address.Process.Token != "", seen: make(map[string]bool)}

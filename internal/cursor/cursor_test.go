@@ -28,18 +28,20 @@ func address(channels int, own bool) cursor.Address {
 	return a
 }
 
-func write(of cursor.Address, f func(*cursor.Appender)) string {
-	var a cursor.Appender
-	a.Reset(of.Tag())
-	f(&a)
-	return string(a.Buf)
+func write(of cursor.Address, f func(cursor.Appender) cursor.Appender) string {
+	return string(f(cursor.Append(nil, of.Tag())).Buf)
+}
+
+// tagged is a cursor of these items.
+func tagged(of cursor.Address, items string) string {
+	tag := of.Tag()
+	return "_" + string(tag[:]) + "~" + items
 }
 
 func ExampleAppender() {
-	var a cursor.Appender
-	a.Reset("abc")
-	a.Index(0, engine.Position{Epoch: "k2x9", Seq: 71}, true)
-	a.Process(cursor.Process{Generation: 1, Number: 12})
+	a := cursor.Append(nil, cursor.Tag{'a', 'b', 'c'})
+	a = a.Index(0, engine.Position{Epoch: "k2x9", Seq: 71}, true)
+	a = a.Process(cursor.Process{Generation: 1, Number: 12})
 	fmt.Println(string(a.Buf))
 	// Output: _abc~0.1z~-1.c
 }
@@ -102,13 +104,13 @@ func TestAddressRefused(t *testing.T) {
 
 func TestCursorRoundTrip(t *testing.T) {
 	of := address(3, true)
-	text := write(of, func(a *cursor.Appender) {
-		a.Index(0, at("same", 40), true)
-		a.Removed(2)
-		a.Index(1, at("other", 3), false)
-		a.Name("late/one", at("other", 5))
-		a.Process(cursor.Process{Generation: 2, Number: 9})
-		a.Process(cursor.Process{Slot: 3, Token: token, Generation: 1, Number: 0})
+	text := write(of, func(a cursor.Appender) cursor.Appender {
+		a = a.Index(0, at("same", 40), true)
+		a = a.Removed(2)
+		a = a.Index(1, at("other", 3), false)
+		a = a.Name("late/one", at("other", 5))
+		a = a.Process(cursor.Process{Generation: 2, Number: 9})
+		return a.Process(cursor.Process{Slot: 3, Token: token, Generation: 1, Number: 0})
 	})
 	got, err := cursor.ParseCursor(text, of)
 	if err != nil {
@@ -138,18 +140,18 @@ func TestCursorRefused(t *testing.T) {
 		strings.Repeat("9", 2000),
 	} {
 		of := address(2, true)
-		for _, text := range []string{text, "_" + of.Tag() + "~" + text} {
+		for _, text := range []string{text, tagged(of, text)} {
 			if c, err := cursor.ParseCursor(text, of); !errors.Is(err, cursor.ErrBadCursor) {
 				t.Errorf("%q was read as %+v, %v", text, c, err)
 			}
 		}
 	}
-	fits := write(address(2, true), func(a *cursor.Appender) { a.Index(1, at("e", 1), true) })
+	fits := write(address(2, true), func(a cursor.Appender) cursor.Appender { return a.Index(1, at("e", 1), true) })
 	if _, err := cursor.ParseCursor(fits, address(3, true)); !errors.Is(err, cursor.ErrBadCursor) {
 		t.Errorf("a cursor of another address: %v", err)
 	}
 	of := address(2, false)
-	if _, err := cursor.ParseCursor("_"+of.Tag()+"~-1.2", of); !errors.Is(err, cursor.ErrBadCursor) {
+	if _, err := cursor.ParseCursor(tagged(of, "-1.2"), of); !errors.Is(err, cursor.ErrBadCursor) {
 		t.Errorf("a process's place in a cursor whose address has none: %v", err)
 	}
 }
@@ -159,11 +161,11 @@ func TestCursorRefused(t *testing.T) {
 func TestCursorSize(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		for _, tag := range []uint32{0, 1<<32 - 1} {
-			text := write(address(32, true), func(a *cursor.Appender) {
+			text := write(address(32, true), func(a cursor.Appender) cursor.Appender {
 				for i := range 32 {
-					a.Index(i, engine.Position{Epoch: "0123456789abcdef", Seq: 1<<40 + uint64(i), Tag: tag}, same)
+					a = a.Index(i, engine.Position{Epoch: "0123456789abcdef", Seq: 1<<40 + uint64(i), Tag: tag}, same)
 				}
-				a.Process(cursor.Process{Generation: 1000, Number: 1 << 32})
+				return a.Process(cursor.Process{Generation: 1000, Number: 1 << 32})
 			})
 			limit := 512
 			if tag != 0 {
@@ -177,14 +179,14 @@ func TestCursorSize(t *testing.T) {
 }
 
 func TestAppenderAllocatesNothing(t *testing.T) {
-	var a cursor.Appender
-	a.Buf = make([]byte, 0, 1024)
+	sum := 0
 	allocs := testing.AllocsPerRun(100, func() {
-		a.Reset("abc")
+		var stack [cursor.MaxLength]byte
+		a := cursor.Append(stack[:0], cursor.Tag{'a', 'b', 'c'})
 		for i := range 32 {
-			a.Index(i, at("e", 1<<30), false)
+			a = a.Index(i, at("e", 1<<30), false)
 		}
-		a.Process(cursor.Process{Generation: 3, Number: 4})
+		sum += len(a.Process(cursor.Process{Generation: 3, Number: 4}).Buf)
 	})
 	if allocs != 0 {
 		t.Errorf("a cursor cost %v allocations", allocs)
@@ -200,7 +202,7 @@ func FuzzParseCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, channels int, own bool) {
 		of := address(channels&63, own)
 		if text != "!" {
-			text = "_" + of.Tag() + "~" + text
+			text = tagged(of, text)
 		}
 		c, err := cursor.ParseCursor(text, of)
 		if err != nil {
@@ -209,7 +211,7 @@ func FuzzParseCursor(f *testing.F) {
 			}
 			return
 		}
-		again := write(of, func(a *cursor.Appender) { rewrite(a, c) })
+		again := write(of, func(a cursor.Appender) cursor.Appender { return rewrite(a, c) })
 		d, err := cursor.ParseCursor(again, of)
 		if err != nil || !reflect.DeepEqual(normal(c), normal(d)) {
 			t.Fatalf("%q became %q: %+v, %+v, %v", text, again, c, d, err)
@@ -217,27 +219,27 @@ func FuzzParseCursor(f *testing.F) {
 	})
 }
 
-func rewrite(a *cursor.Appender, c cursor.Cursor) {
+func rewrite(a cursor.Appender, c cursor.Cursor) cursor.Appender {
 	if c.Over {
-		a.Over()
-		return
+		return a.Over()
 	}
 	for _, own := range []bool{true, false} {
 		for _, s := range c.Sites {
 			switch {
 			case own != (s.Position.Epoch == ""):
 			case s.Removed:
-				a.Removed(s.Index)
+				a = a.Removed(s.Index)
 			case s.Name != "":
-				a.Name(s.Name, s.Position)
+				a = a.Name(s.Name, s.Position)
 			default:
-				a.Index(s.Index, s.Position, own)
+				a = a.Index(s.Index, s.Position, own)
 			}
 		}
 	}
 	for _, p := range c.Processes {
-		a.Process(p)
+		a = a.Process(p)
 	}
+	return a
 }
 
 func normal(c cursor.Cursor) map[string]bool {
@@ -272,13 +274,13 @@ func FuzzParseAddress(f *testing.F) {
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 32} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var a cursor.Appender
+			var stack [cursor.MaxLength]byte
 			seq := rand.Uint64N(1 << 40)
 			b.ReportAllocs()
 			for b.Loop() {
-				a.Reset("abc")
+				a := cursor.Append(stack[:0], cursor.Tag{'a', 'b', 'c'})
 				for i := range n {
-					a.Index(i, at("e", seq), true)
+					a = a.Index(i, at("e", seq), true)
 				}
 			}
 		})

@@ -51,7 +51,23 @@ var ErrBadAddress = errors.New("not an event stream's address")
 // ErrVersion means that the address is of another protocol version.
 var ErrVersion = errors.New("address of another protocol version")
 
-func appendNumber(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 36) }
+const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+// appendNumber appends n to the base 36. Here the base is a constant, which the
+// compiler multiplies by where strconv.AppendUint has to divide: every delivery
+// writes a number or two.
+func appendNumber(b []byte, n uint64) []byte {
+	if n < 36 {
+		return append(b, digits[n])
+	}
+	var text [13]byte // of the largest
+	i := len(text)
+	for ; n > 0; n /= 36 {
+		i--
+		text[i] = digits[n%36]
+	}
+	return append(b, text[i:]...)
+}
 
 // parseNumber accepts exactly what appendNumber writes.
 func parseNumber(s string) (uint64, error) {

@@ -160,7 +160,7 @@ func (p *parked) round(buf *buffers) (again bool, err error) {
 	if werr := p.send(buf.out); werr != nil {
 		return false, werr
 	}
-	return more || buf.batch.Len() > 0, err
+	return more, err
 }
 
 // send writes out: in one write unless it is far beyond the budget. Then in

@@ -180,7 +180,7 @@ func (s *taken) collect(buf *buffers, head []byte) (step, error) {
 	data, last := buf.batch.Bytes(), err == io.EOF
 	buf.out = s.framing.appendBody(append(buf.out[:0], head...), data, last)
 	next, err := s.write(buf.out, last)
-	if next == again && len(data) == 0 && !more {
+	if next == again && !more {
 		next = quiet
 	}
 	return next, err

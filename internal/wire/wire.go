@@ -20,13 +20,14 @@ type Source interface {
 	Start(wake func())
 
 	// Collect adds to b about budget bytes of what is pending; one event may
-	// exceed it. It never blocks. More says that there is more pending now.
-	// With io.EOF b holds the last of it and the stream ends cleanly; with any
-	// other error b is not sent and the stream is cut.
+	// exceed it. It never blocks. More says that there is more pending now, or
+	// that it is to be called when this was written. With io.EOF b holds the
+	// last of it and the stream ends cleanly; with any other error b is not sent
+	// and the stream is cut.
 	//
 	// Collect is called by one goroutine at a time: first after Start, again
-	// after each write that was accepted until it adds nothing and more is
-	// false, then after each wake.
+	// after a write that was accepted if more was true, then after each wake.
+	// That it is called says that all it gave before was accepted.
 	Collect(b *sse.Batch, budget int) (more bool, err error)
 
 	// Gone is called exactly once, always, as the last call; also when Start
