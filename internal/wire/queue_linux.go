@@ -5,9 +5,13 @@ import (
 	"sync"
 )
 
-// yieldEvery is after how many turns a worker lets the process's other
-// goroutines go first: a request must not wait for a whole fan-out.
-const yieldEvery = 32
+// yieldEvery is after how many runs a worker lets the process's other goroutines
+// go first: a request must not wait for a whole fan-out.
+const yieldEvery = 4
+
+// maxRun is how many streams a worker takes at a time: few enough to leave some
+// to the others, and enough that a fan-out is not all locking.
+const maxRun = 8
 
 // queues hold the streams that are due a turn, and start the workers that give
 // it: at most one a queue, and only while there is something to do. There are
@@ -49,15 +53,19 @@ func (all queues) push(s *taken) {
 	}
 }
 
-// pop takes the first stream out of q; nil: it is empty.
+// pop takes the first streams out of q, by next; nil: it is empty.
 func (q *queue) pop() *taken {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := q.first
-	if s != nil {
-		q.first, s.next = s.next, nil
+	if q.first == nil {
+		return nil
 	}
-	return s
+	run, end := q.first, q.first
+	for n := 1; n < maxRun && end.next != nil; n++ {
+		end = end.next
+	}
+	q.first, end.next = end.next, nil
+	return run
 }
 
 // work is the worker of queue i. The buffers are its own: an idle stream has
@@ -66,12 +74,16 @@ func (all queues) work(i int) {
 	buf := takeBuffers()
 	defer buf.release()
 	for n := 1; ; n++ {
-		s := all.next(i)
-		if s == nil {
+		run := all.next(i)
+		if run == nil {
 			return
 		}
-		if s.turn(buf, nil) {
-			all.push(s)
+		for run != nil {
+			s := run
+			run, s.next = s.next, nil // after its turn it may be in a queue again
+			if s.turn(buf, nil) {
+				all.push(s)
+			}
 		}
 		if n%yieldEvery == 0 {
 			runtime.Gosched()
@@ -79,7 +91,7 @@ func (all queues) work(i int) {
 	}
 }
 
-// next is the stream that worker i is to give a turn: its own queue's first,
+// next are the streams that worker i is to give a turn: its own queue's first,
 // else another's. At nil the worker must leave; a push starts its successor.
 func (all queues) next(i int) *taken {
 	for {

@@ -89,7 +89,7 @@ func TestLeave(t *testing.T) {
 }
 
 // Streams come out of the queues in the order of their coming, those of other
-// queues too, and each once.
+// queues too, each once and few at a time.
 func TestQueues(t *testing.T) {
 	all := unmanned()
 	const n = 100
@@ -98,12 +98,19 @@ func TestQueues(t *testing.T) {
 	}
 	seen := map[int32]bool{}
 	last := make([]int32, len(all))
-	for s := all.next(0); s != nil; s = all.next(0) {
-		q := int(s.sock.number) % len(all)
-		if seen[s.sock.number] || s.sock.number < last[q] {
-			t.Errorf("stream %d came twice, or out of order", s.sock.number)
+	for run := all.next(0); run != nil; run = all.next(0) {
+		length := 0
+		for s := run; s != nil; s = s.next {
+			q := int(s.sock.number) % len(all)
+			if seen[s.sock.number] || s.sock.number < last[q] {
+				t.Errorf("stream %d came twice, or out of order", s.sock.number)
+			}
+			seen[s.sock.number], last[q] = true, s.sock.number
+			length++
 		}
-		seen[s.sock.number], last[q] = true, s.sock.number
+		if length > maxRun {
+			t.Errorf("%d streams came out at a time", length)
+		}
 	}
 	if len(seen) != n {
 		t.Errorf("%d of %d streams came out", len(seen), n)
