@@ -226,7 +226,7 @@ export class Comet extends EventTarget {
 
   // Idle, it looks what there is; otherwise it stays.
   #open() {
-    this.#shut(true);
+    this.#shut();
     this.#phase = 0;
     const { EventSource, withCredentials } = this.#options;
     const source = this.#source = new EventSource(
@@ -240,10 +240,10 @@ export class Comet extends EventTarget {
     this.#watch();
   }
 
-  #shut(again) {
+  #shut() {
     clearTimeout(this.#timer);
     clearTimeout(this.#watchdog);
-    this.#source?.close(again);
+    this.#source?.close();
     this.#source = null;
   }
 
@@ -258,7 +258,7 @@ export class Comet extends EventTarget {
 
   #again(why) {
     if (this.state === "idle") return this.#idle();
-    this.#shut(true);
+    this.#shut();
     if (this.#failures >= this.#options.retries) return this.#stop("paused", why);
     const pause = this.#pause(this.#failures++);
     this.#set("connecting", why, pause);
@@ -439,6 +439,8 @@ export class Comet extends EventTarget {
 
   // command is sent until it is answered: every one of them may be repeated.
   async #command(form) {
+    const shared = await this.#source?.command?.(form);
+    if (shared) return shared;
     for (let failures = 0; this.state !== "closed"; failures++) {
       try {
         const answer = await fetch(this.#url, { method: "POST", body: new URLSearchParams(form), keepalive: true, credentials: "include" });

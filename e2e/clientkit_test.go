@@ -127,8 +127,19 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 	if err != nil {
 		return err
 	}
+	if c.Context().QueryArgs().Has("shared") {
+		script = strings.Replace(script, "comet.js", "comet-shared.js", 1)
+	}
 	c.Type("html", "utf-8")
-	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><script type="module">
+	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><script>
+		window.sources = []; // every EventSource of the page
+		window.EventSource = class extends EventSource { constructor(...args) {
+			super(...args);
+			sources.push(this);
+			this.addEventListener("comet:hello", () => this.helloAt ??= Date.now());
+		} };
+		addEventListener("pagehide", () => localStorage.leftAt = Date.now());
+	</script><script type="module">
 		import * as lib from "%s";
 		const url = document.querySelector("meta[name=comet]").content;
 		Object.assign(window, { lib, url, token: "%s", heard: {}, failed: {}, states: [] });
@@ -326,7 +337,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 func (f *gate) load(s session, path string) *tab {
 	f.t.Helper()
 	tab := s.open(f.url + path)
-	for _, status := range []string{"502", "503", "409"} {
+	for _, status := range []string{"502", "503", "409", "403"} {
 		tab.expect(status)
 	}
 	tab.until(`window.ready`)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/internal/cursor"
 )
 
@@ -19,6 +20,9 @@ type Reply struct {
 	K int `json:"k,omitempty"`
 	// N is the number of the newest pull.
 	N uint64 `json:"n,omitempty"`
+	// Position is where a registered site channel begins; zero where that is left
+	// as it was.
+	Position engine.Position `json:"position,omitzero"`
 }
 
 // A CommandError says why a command was refused.

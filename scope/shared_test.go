@@ -122,7 +122,7 @@ func TestRewind(t *testing.T) {
 	k.put(chat, numbers(1, 3)...)
 	tb.want("chat", numbers(1, 3)...)
 	for _, ref := range []string{"chat@" + start.String(), "chat@-3"} {
-		if r, err := tb.command("register", ref); err != nil || r.State != "heard" {
+		if r, err := tb.command("register", ref); err != nil || r.State != "heard" || r.Position != start {
 			t.Fatal(r, err)
 		}
 		events := tb.want("chat", numbers(1, 3)...)

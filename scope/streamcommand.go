@@ -101,8 +101,7 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel, explici
 	case s.takesCommands() != nil:
 		return Reply{}, s.takesCommands()
 	case i >= 0 && !s.sites[i].removed:
-		s.greetSite(s.sites[i].rewind(ref))
-		return Reply{State: "heard"}, nil
+		return s.greetSite(s.sites[i].rewind(ref)), nil
 	case len(s.sites) >= s.site.config.MaxChannels && i < 0:
 		return Reply{}, refuse("refused", "the event stream hears %d site channels, which is the most", len(s.sites))
 	}
@@ -122,15 +121,19 @@ func (s *EventStream) register(channel *siteChannel, ref cursor.Channel, explici
 		s.sites = append(s.sites, r)
 	}
 	s.rename()
-	s.greetSite(r.greeting())
-	return Reply{State: "heard"}, nil
+	return s.greetSite(r.greeting()), nil
 }
 
-// greetSite needs s.mu.
-func (s *EventStream) greetSite(channel greetedChannel) {
+// greetSite tells of a site channel that begins. It needs s.mu.
+func (s *EventStream) greetSite(channel greetedChannel) Reply {
 	g := s.site.newGreeting()
 	g.Channels = []greetedChannel{channel}
 	s.greetLater(g)
+	reply := Reply{State: "heard"}
+	if channel.Position != nil {
+		reply.Position = *channel.Position
+	}
+	return reply
 }
 
 // close stops hearing a site channel, and reports whether it was heard.

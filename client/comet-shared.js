@@ -1,0 +1,624 @@
+// comet-shared.js is comet.js for pages that are open many times over: those of one session share one event stream. Its
+// leader, whoever has a lock, attaches the processes of the others to its own event stream and hands on what is heard. Every
+// page knows by itself how far it is, from the ids (docs/events.md, "Sharing"), so that nothing depends on the leader's memory:
+// the next one opens an event stream from where it is itself, and has the others attached from where they are.
+
+import { connect as alone } from "./comet.js";
+
+export * from "./comet.js";
+
+/** connect is comet.js's. Where pages cannot share, each has an event stream of its own. */
+export function connect(url, options) {
+  const place = globalThis.BroadcastChannel && navigator.locks && Place.of(url);
+  if (!place) return alone(url, options);
+  return alone(url, {
+    ...options,
+    EventSource: function (url, init) {
+      return url.includes("&wait=no") ? new Look(place, init) : new Share(place, init);
+    },
+  });
+}
+
+const patience = 3000; // ms that a leader may take to answer, or it is taken for frozen
+
+// ---- Positions: EPOCH.SEQ, with an engine's tag after it. Numbers are base 36 without leading zeros.
+
+const order = (a, b) => a.length - b.length || (a < b ? -1 : +(a > b));
+
+// covers reports whether who begins at from hears everything that follows own.
+function covers(from, own) {
+  const [epoch, at] = from.split("."), [ownEpoch, ownAt] = own.split(".");
+  return epoch === ownEpoch && order(at, ownAt) <= 0;
+}
+
+const epochOf = at => at.split(".")[0];
+
+// A Place is how far a page is. It outlives its event streams.
+class Place {
+  gone = false; // the page's process is, or has another page
+  index = 0; // of the event streams of the session's pages: one carries 16 processes
+
+  // of returns null for a URL that cannot be shared: without a process, of another origin, or not as comet.Open writes it.
+  static of(url) {
+    const place = new Place();
+    place.url = new URL(url, location.href);
+    const { origin, pathname, searchParams: query } = place.url;
+    const channels = query.getAll("c").map(channel => channel.split("@"));
+    if (origin !== location.origin || !query.has("g") || channels.some(([, at]) => !/^\w+\.\w/.test(at))) return null;
+    [place.token, place.number = "0"] = query.get("p").split(".");
+    place.sites = new Map(channels);
+    place.name = `comet ${pathname} ${query.get("g")}`;
+    return place;
+  }
+
+  // address is a URL to go on from here, with more channels to hear.
+  address(more = []) {
+    const url = new URL(this.url), { searchParams: query } = url;
+    for (const name of ["c", "p"]) query.delete(name);
+    if (!this.gone) query.set("p", this.process());
+    for (const [name, at] of new Map([...this.sites, ...more])) query.append("c", `${name}@${at}`);
+    query.set("pull", "ask");
+    return url;
+  }
+
+  process() {
+    return this.token + (this.number === "0" ? "" : "." + this.number);
+  }
+}
+
+// A Feed is an EventSource whose events are told with the page or channel that they are for: token or site, and the number n or
+// the position at which that is then.
+class Feed {
+  at = new Map(); // positions of the site channels
+  numbers = new Map(); // of the processes, by token
+  slots = new Map(); // the processes' tokens, by k
+  #from;
+  #names;
+  #source;
+  #to;
+
+  // to has take(message), greet(hello, whole) and fail().
+  constructor(url, { token, number }, init, to) {
+    const channels = url.searchParams.getAll("c").map(channel => channel.split("@"));
+    this.#names = channels.map(([name]) => name);
+    this.#from = new Map(channels);
+    this.at = new Map(channels);
+    this.numbers.set(token, number);
+    this.slots.set("0", token);
+    this.#to = to;
+    const source = this.#source = new EventSource(url, init);
+    let whole = true;
+    source.onopen = () => (whole = true);
+    source.onerror = () => to.fail();
+    source.addEventListener("comet:hello", e => {
+      this.#move(e.lastEventId);
+      this.#greet(JSON.parse(e.data), whole);
+      whole = false;
+    });
+    source.addEventListener("comet:hb", e => to.take({ event: e.type, data: e.data }));
+    for (const name of ["full", "end", "closed", "gone", "superseded"]) source.addEventListener("comet:" + name, this.#control);
+  }
+
+  get readyState() {
+    return this.#source.readyState;
+  }
+
+  close() {
+    this.#source.close();
+  }
+
+  listen(event) {
+    if (!event.startsWith("comet:")) this.#source.addEventListener(event, this.#value);
+  }
+
+  #value = ({ type, data, lastEventId }) => {
+    const moved = this.#move(lastEventId);
+    this.#to.take({ event: moved.token ? type.split("@")[0] : type, data, ...moved });
+  };
+
+  #control = ({ type, data, lastEventId }) => {
+    const notice = JSON.parse(data), moved = this.#move(lastEventId);
+    const [channel, k] = (notice.channel ?? "").split("@");
+    const about = { event: type, data, ...moved };
+    if (notice.process) about.token = notice.process;
+    else if (!channel) about.token = this.slots.get("0");
+    else if (k || moved.token) {
+      about.token = this.slots.get(k ?? "0");
+      about.data = JSON.stringify({ ...notice, channel });
+    } else Object.assign(about, { site: channel, at: notice.resume ?? moved.at });
+    if (notice.process) this.numbers.delete(notice.process);
+    if (about.site && notice.final) this.at.delete(about.site);
+    this.#to.take(about);
+  };
+
+  #greet(hello, whole) {
+    for (const { process, k } of hello.processes ?? []) this.slots.set(String(k), process);
+    for (const token of hello.removed ?? []) this.numbers.delete(token);
+    for (const { channel, position } of hello.channels ?? []) if (position) this.listen(channel);
+    this.#to.greet(hello, whole);
+  }
+
+  // move reads an id: what it says that was not so before is where the event belongs.
+  #move(id) {
+    const moved = {};
+    let epoch = "";
+    const site = (name, at) => {
+      if (this.at.get(name) !== at) Object.assign(moved, { site: name, at });
+      this.at.set(name, at);
+    };
+    const process = (token, n) => {
+      if (this.numbers.get(token) !== n) Object.assign(moved, { token, n });
+      this.numbers.set(token, n);
+    };
+    for (const item of id.split("~").slice(1)) {
+      const [first, ...rest] = item.slice(1).split(".");
+      if (item[0] === "*") epoch = first;
+      else if (item[0] === "!") this.at.delete(this.#names[parseInt(first, 36)]);
+      else if (item[0] === "-") {
+        if (rest.length === 1) process(this.slots.get("0"), rest[0]);
+        else if (rest.length === 3) process(rest[2], rest[1]);
+      } else if (item.includes("@")) {
+        const [name, at] = item.split("@");
+        site(name, `${epoch}.${at}`);
+      } else {
+        const dot = item.indexOf("."), name = this.#names[parseInt(item.slice(0, dot), 36)];
+        site(name, `${epoch || epochOf(this.#from.get(name))}.${item.slice(dot + 1)}`);
+      }
+    }
+    return moved;
+  }
+}
+
+// A Port is what comet.js takes for an EventSource: it says what is news for its page, and notes how far the page is then.
+class Port extends EventTarget {
+  readyState = 0;
+  events = new Set();
+  heartbeat = 15_000;
+  heard = new Set(); // the site channels that come without a hole
+
+  constructor(place) {
+    super();
+    this.place = place;
+  }
+
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest);
+    if (this.events.has(type)) return;
+    this.events.add(type);
+    this.listen?.(type);
+  }
+
+  // open says hello: with the private channels of the page's process, if it is carried.
+  open(channels) {
+    const { place, heartbeat } = this;
+    this.readyState = 1;
+    this.onopen?.();
+    this.say("comet:hello", {
+      heartbeat,
+      processes: place.gone || !channels ? [] : [{ process: place.token, k: 0, channels }],
+      channels: [...place.sites].map(([channel, position]) => ({ channel, position })),
+    });
+  }
+
+  say(event, data) {
+    if (this.readyState === 2) return;
+    // Of another process an unnamed channel's values come under the channel's name.
+    const type = this.events.has(event) ? event : "message";
+    this.dispatchEvent(new MessageEvent(type, { data: typeof data === "object" ? JSON.stringify(data) : data }));
+  }
+
+  fail(readyState) {
+    if (this.readyState === 2) return;
+    this.readyState = readyState;
+    this.onerror?.();
+  }
+
+  take({ event, data, site, at, token, n, sure }) {
+    const { place } = this;
+    if (site) {
+      const own = place.sites.get(site), control = event.startsWith("comet:");
+      if (own === undefined) return;
+      if (event === "comet:closed" && !sure && this.doubt?.(site, own)) return;
+      if (control && event !== "comet:full") place.sites.delete(site);
+      else if (!this.heard.has(site) || covers(at, own) || !control && epochOf(at) !== epochOf(own)) return;
+      else place.sites.set(site, at);
+    } else if (token) {
+      if (token !== place.token) return;
+      if (event === "comet:gone" || event === "comet:superseded") {
+        if (place.gone) return;
+        place.gone = true;
+      } else if (n !== undefined) {
+        if (order(n, place.number) <= 0) return;
+        place.number = n;
+      }
+    }
+    this.say(event, data);
+  }
+}
+
+// A Look is what an idle page opens: an event stream of its own, that ends when everything was said.
+class Look extends Port {
+  #feed;
+
+  constructor(place, init) {
+    super(place);
+    const url = place.address();
+    url.searchParams.set("wait", "no");
+    this.heard = new Set(place.sites.keys());
+    this.#feed = new Feed(url, place, init, {
+      take: message => this.take(message),
+      greet: ({ heartbeat, processes = [] }) => {
+        this.heartbeat = heartbeat;
+        this.open(processes[0] && (processes[0].channels ?? []));
+      },
+      fail: () => this.fail(this.#feed.readyState),
+    });
+    this.listen = event => this.#feed.listen(event);
+  }
+
+  close() {
+    this.readyState = 2;
+    this.#feed.close();
+  }
+}
+
+// A Share is a page's part in an event stream of many.
+class Share extends Port {
+  #id = crypto.randomUUID();
+  #init;
+  #radio;
+  #leader; // who has taken this page in
+  #pending = new Set(); // channels that are being registered
+  #silence; // the timer for a leader that does not answer
+  #life = new AbortController();
+  #done; // lets go of what says that this page is there
+  #release; // lets go of the leadership
+  #feed; // the leader's
+  #greeted = false;
+  #yielded = false;
+  #tabs = new Map(); // the leader's: who else hears, by id
+  #own = new Set(); // the leader's own private channels
+
+  constructor(place, init) {
+    super(place);
+    this.#init = init;
+    this.#enter();
+  }
+
+  get #name() {
+    return `${this.place.name} ${this.place.index}`;
+  }
+
+  #enter() {
+    const radio = this.#radio = new BroadcastChannel(this.#name);
+    radio.onmessage = ({ data }) => radio === this.#radio && this.#receive(data);
+    this.#hold(this.#id, { signal: this.#life.signal }, done => {
+      this.#done = done;
+      this.#join();
+      this.#stand();
+    });
+  }
+
+  // hold has a lock for as long as its holder lives, and wants.
+  #hold(name, options, held) {
+    return navigator.locks.request(name, options, () => new Promise(done => (this.readyState === 2 ? done() : held(done)))).catch(() => {});
+  }
+
+  close() {
+    this.readyState = 2;
+    clearTimeout(this.#silence);
+    this.#feed?.close();
+    this.#release?.();
+    this.#done?.();
+    this.#life.abort();
+    this.#radio.close();
+  }
+
+  listen() {
+    this.#want();
+  }
+
+  // command carries out what concerns the others, too: a site channel that this page takes up or leaves.
+  async command({ close, register }) {
+    const { sites } = this.place;
+    if (sites.delete(close)) {
+      this.heard.delete(close);
+      this.#want();
+      this.say("comet:closed", { channel: close, reason: "closed", final: true });
+      return {};
+    }
+    if (!register) return null;
+    const name = register.split("@")[0];
+    this.#pending.add(name);
+    this.#want();
+    const { state, position } = await this.#ask({ register });
+    this.#pending.delete(name);
+    if (position) {
+      sites.set(name, position);
+      this.say("comet:hello", { heartbeat: this.heartbeat, channels: [{ channel: name, position }] });
+      this.doubt(name, position); // others may have had it begin elsewhere since
+    }
+    return { state };
+  }
+
+  // doubt: a channel that was closed may have been closed by the leader, who did not know yet that this page wants it.
+  doubt(name, at) {
+    this.heard.delete(name);
+    this.#want();
+    if (this.#feed) this.#need(this.#id, { name, at });
+    else this.#post("need", { name, at });
+    return true;
+  }
+
+  // ---- What pages say to each other.
+
+  #post(type, message) {
+    if (this.readyState < 2) this.#radio.postMessage({ ...message, type, from: this.#id });
+  }
+
+  #receive({ type, from, to, ...m }) {
+    if (to && to !== this.#id) return;
+    if (this.#feed) {
+      if (type === "join") this.#admit(from, m.tab);
+      else if (type === "want" && this.#tabs.has(from)) this.#wants(from, m.tab);
+      else if (type === "need") this.#need(from, m);
+      return;
+    }
+    if (type === "lead") this.#join();
+    else if (type === "wait") clearTimeout(this.#silence);
+    else if (type === "yield") this.#stand(true);
+    else if (type === "refused") this.#elsewhere();
+    else if (type === "joined") this.#joined(from, m);
+    else if (type === "told") this.take(m.message);
+    if (from !== this.#leader) return;
+    if (type === "heard") this.take(m.message);
+    else if (type === "registered") this.#registered(m.channel);
+    else if (type === "lost") this.fail(0);
+  }
+
+  #tab() {
+    const { token, number, sites, gone } = this.place;
+    return { token, process: this.place.process(), number, gone, sites: [...sites.keys(), ...this.#pending], events: [...this.events] };
+  }
+
+  #join() {
+    this.#leader = null;
+    this.#post("join", { tab: this.#tab() });
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#stand(true), patience);
+  }
+
+  #want() {
+    if (this.#feed) {
+      for (const event of this.events) this.#feed.listen(event);
+      this.#tidy();
+    } else if (this.#leader) this.#post("want", { tab: this.#tab() });
+  }
+
+  #joined(from, { at, channels, heartbeat }) {
+    this.#leader = from;
+    this.heartbeat = heartbeat;
+    this.heard.clear();
+    for (const [name, own] of this.place.sites) {
+      if (at[name] && covers(at[name], own)) this.heard.add(name);
+      else this.#post("need", { name, at: own });
+    }
+    this.open(channels);
+  }
+
+  // registered: the event stream has a channel from a position on. It may be the one that this page waits for.
+  #registered({ channel, position }) {
+    const own = this.place.sites.get(channel);
+    if (own !== undefined && covers(position, own)) this.heard.add(channel);
+  }
+
+  #elsewhere() {
+    this.place.index++;
+    this.#radio.close();
+    this.#life.abort();
+    this.#done();
+    this.#life = new AbortController();
+    this.#id = crypto.randomUUID();
+    this.#enter();
+  }
+
+  // ---- The leader.
+
+  // stand waits to be the leader; by force where the one that there is cannot be.
+  #stand(force) {
+    clearTimeout(this.#silence);
+    const held = this.#hold(this.#name, force ? { steal: true } : { signal: this.#life.signal }, done => {
+      if (this.#feed) return done();
+      this.#release = done;
+      this.#lead();
+    });
+    held.then(() => this.#release && this.#depose());
+  }
+
+  // depose: another page has taken the lead, because this one did not answer.
+  #depose() {
+    if (this.readyState === 2) return;
+    this.#feed.close();
+    this.fail(2);
+  }
+
+  #lead(more) {
+    clearTimeout(this.#silence);
+    this.#feed?.close();
+    this.#greeted = false;
+    this.#leader = this.#id;
+    this.#tabs.clear();
+    const { place } = this;
+    const url = place.address(more);
+    this.heard = new Set(place.sites.keys());
+    this.#feed = new Feed(url, place, this.#init, {
+      take: message => {
+        this.#post("heard", { message });
+        this.take(message);
+      },
+      greet: (hello, whole) => this.#greet(hello, whole),
+      fail: () => {
+        this.#greeted = false;
+        this.#post("lost");
+        this.fail(this.#feed.readyState);
+      },
+    });
+    this.#want();
+    this.#post("lead");
+  }
+
+  #greet({ heartbeat, processes = [], channels = [] }, whole) {
+    this.heartbeat = heartbeat;
+    this.#greeted = true;
+    const carried = new Set();
+    for (const { process, k, channels } of processes) {
+      carried.add(process);
+      const id = this.#find(process);
+      if (id) this.#welcome(id, k, channels);
+      else if (k) this.#ask({ detach: process }); // its page has left meanwhile
+      else {
+        this.#own = new Set(channels?.map(({ channel }) => channel));
+        this.open(channels ?? []);
+      }
+    }
+    if (whole && !carried.has(this.place.token)) this.open();
+    for (const channel of channels) this.#added(channel, whole);
+    if (!whole) return;
+    const own = carried.has(this.place.token);
+    for (const [id, { token, gone }] of this.#tabs) {
+      if (!gone && carried.has(token)) continue;
+      if (gone || own || !this.#feed.numbers.has(token)) this.#attach(id);
+      else this.#welcome(id, undefined, null); // the server has lost all of them, and says so next
+    }
+  }
+
+  #added(greeted, whole) {
+    const [channel, k] = greeted.channel.split("@");
+    if (!greeted.position) this.#privately({ ...greeted, channel }, this.#feed.slots.get(k ?? "0"));
+    else if (!whole) {
+      this.#post("registered", { channel: greeted });
+      this.#registered(greeted);
+    }
+  }
+
+  // privately tells one page of its private channel.
+  #privately(channel, token) {
+    const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.heartbeat, channels: [channel] }), token };
+    for (const [k, carried] of this.#feed.slots) if (carried === token) this.#feed.listen(channel.channel + (k === "0" ? "" : "@" + k));
+    this.#post("heard", { message });
+    this.take(message);
+  }
+
+  #admit(id, tab) {
+    this.#post("wait", { to: id });
+    const { token, gone } = tab;
+    const message = { event: "comet:superseded", data: JSON.stringify({ process: token, reason: "newer" }), token };
+    if (!gone && token === this.place.token) {
+      this.#yield(id);
+      return this.take(message);
+    }
+    // Of a duplicated page the newer one has the process.
+    const older = gone ? null : this.#find(token);
+    if (older && older !== id) {
+      this.#post("told", { to: older, message });
+      this.#tabs.get(older).gone = true;
+      if (this.#greeted) this.#welcome(older); // to the site's channels
+    }
+    const known = this.#tabs.has(id);
+    this.#tabs.set(id, tab);
+    if (!known) this.#hold(id, { signal: this.#life.signal }, done => { this.#leave(id); done(); });
+    if (this.#greeted) this.#attach(id);
+  }
+
+  async #attach(id) {
+    const { place } = this, { token, process, gone } = this.#tabs.get(id);
+    if (gone) return this.#welcome(id);
+    if (place.gone) return this.#yield(id);
+    if (this.#feed.numbers.has(token)) await this.#ask({ detach: token });
+    const { status } = await this.#ask({ attach: process });
+    if (status === 403) this.#refuse(id);
+    else if (status === 410 && place.gone) this.#yield(id);
+    else if (status === 410 && this.#tabs.has(id)) {
+      this.#post("told", { to: id, message: { event: "comet:gone", data: JSON.stringify({ process: token, reason: "gone" }), token } });
+      this.#tabs.get(id).gone = true;
+      this.#welcome(id);
+    }
+  }
+
+  #find(token) {
+    return [...this.#tabs.keys()].find(id => this.#tabs.get(id).token === token && !this.#tabs.get(id).gone);
+  }
+
+  // yield: without a process there are no commands, so the first page that has one takes the lead.
+  #yield(id) {
+    if (this.#yielded) return;
+    this.#yielded = true;
+    this.#post("yield", { to: id });
+  }
+
+  #refuse(id) {
+    this.#tabs.delete(id);
+    this.#post("refused", { to: id });
+  }
+
+  // welcome tells a page that it is heard for, and from where.
+  #welcome(id, k, channels = []) {
+    this.#wants(id, { ...this.#tabs.get(id), k });
+    for (const { channel } of channels ?? []) this.#feed.listen(`${channel}@${k}`);
+    this.#post("joined", { to: id, at: Object.fromEntries(this.#feed.at), channels, heartbeat: this.heartbeat });
+  }
+
+  #wants(id, tab) {
+    const { k } = { ...this.#tabs.get(id), ...tab };
+    this.#tabs.set(id, { ...tab, k });
+    for (const event of tab.events) {
+      this.#feed.listen(event);
+      if (k) this.#feed.listen(`${event}@${k}`);
+    }
+    this.#tidy();
+  }
+
+  #leave(id) {
+    const tab = this.#tabs.get(id);
+    if (!tab) return;
+    this.#tabs.delete(id);
+    if (!tab.gone && this.#feed.numbers.has(tab.token)) this.#ask({ detach: tab.token });
+    this.#tidy();
+  }
+
+  // need has a site channel heard from further back. Without a process there are no commands: it takes another event stream.
+  async #need(from, { name, at }) {
+    if (this.place.gone) return this.#lead([...this.#feed.at, [name, at]]);
+    if (this.#own.has(name)) return this.#refuse(from);
+    const { status, state } = await this.#ask({ register: `${name}@${at}` });
+    if (status === 403) return this.#refuse(from);
+    if (state === "heard") return;
+    this.#ask({ close: name });
+    const data = JSON.stringify({ channel: name, reason: "unavailable", final: true });
+    const message = { event: "comet:closed", data, site: name, sure: true };
+    if (from === this.#id) this.take(message);
+    else this.#post("told", { to: from, message });
+  }
+
+  // tidy stops hearing what nobody wants any more.
+  #tidy() {
+    if (!this.#greeted || this.place.gone) return;
+    const wanted = new Set([...this.#tab().sites, ...[...this.#tabs.values()].flatMap(({ sites }) => sites)]);
+    for (const name of this.#feed.at.keys()) if (!wanted.has(name)) this.#ask({ close: name });
+  }
+
+  async #ask(form) {
+    while (this.readyState < 2) {
+      try {
+        const { status, ...answer } = await fetch(this.place.url, { method: "POST", body: new URLSearchParams(form) }).then(
+          async r => ({ ...(await r.json()), status: r.status }),
+        );
+        if (status < 500 && status !== 429 && (status !== 409 || !form.attach)) return { ...answer, status };
+      } catch {
+        // Not reached: the event stream is not, either.
+      }
+      await new Promise(done => setTimeout(done, 500));
+    }
+    return {};
+  }
+}
