@@ -57,9 +57,11 @@ func ClientProcess(c *fiber.Ctx, site ...*scope.Site) (*scope.ClientProcess, err
 // [middleware.Open].
 func Open(c *fiber.Ctx, refs ...scope.Ref) (string, error) { return middleware.Open(c, refs...) }
 
-// Script returns the path of comet.js, for a page to import: see
-// [middleware.Script].
-func Script(c *fiber.Ctx, site ...*scope.Site) (string, error) { return middleware.Script(c, site...) }
+// Scripts returns the directory from which a page imports comet.js: see
+// [middleware.Scripts].
+func Scripts(c *fiber.Ctx, site ...*scope.Site) (string, error) {
+	return middleware.Scripts(c, site...)
+}
 
 // EndSession ends the session of the request and its client processes: see
 // [middleware.EndSession].

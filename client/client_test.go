@@ -123,3 +123,18 @@ func TestFiles(t *testing.T) {
 		t.Error("Go code is served")
 	}
 }
+
+// The clocks: back-off, watchdog, idle pauses (eliom.md 1d and 2.7), by a clock
+// that the test moves.
+func TestActivity(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("node is not installed (Debian: apt-get install nodejs)")
+		}
+		t.Skip("node is not installed (Debian: apt-get install nodejs)")
+	}
+	if out, err := exec.Command(node, "--no-warnings", "--test", "testdata/activity.test.mjs").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

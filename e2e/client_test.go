@@ -262,6 +262,30 @@ func TestClientFrozen(t *testing.T) {
 	tab.wantHeard("mine", "a")
 }
 
+// A page that was frozen for longer than its process lives: the site's channels are back without a reload, the private ones
+// say that the process is gone.
+func TestClientFrozenForLong(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, comet.SiteConfig{ReturnWithin: 200 * time.Millisecond})
+	f := newGate(t, r)
+	tab := f.page(newSession(t), "/", "", "chat", "mine")
+	tab.until(`comet.state === "open"`)
+	process := r.of(tab).process
+	tab.lifecycle("frozen")
+	select {
+	case <-process.Done():
+	case <-time.After(patience):
+		t.Fatal("the process of a frozen page lives on")
+	}
+	r.say("1")
+	tab.lifecycle("active")
+	tab.wantHeard("chat", "1")
+	eval[bool](tab, `hide(false), true`) // Chromium has it hidden still
+	tab.until(`failed.mine === "ProcessGone gone" && failed[""] === "ProcessGone gone" && comet.state === "open"`)
+	eval[bool](tab, `hear("mine"), true`) // it stays gone, at once
+	tab.until(`comet.channel("mine") && failed.mine === "ProcessGone gone"`)
+}
+
 // A page that comes back from the back-forward cache goes on where it was.
 func TestClientBackForward(t *testing.T) {
 	t.Parallel()

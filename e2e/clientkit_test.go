@@ -123,12 +123,14 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 	if err != nil {
 		return err
 	}
-	script, err := comet.Script(c)
+	script, err := comet.Scripts(c)
 	if err != nil {
 		return err
 	}
 	if c.Context().QueryArgs().Has("shared") {
-		script = strings.Replace(script, "comet.js", "comet-shared.js", 1)
+		script += "comet-shared.js"
+	} else {
+		script += "comet.js"
 	}
 	c.Type("html", "utf-8")
 	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><script>

@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
 	"github.com/ocsigo/comet"
 	"github.com/ocsigo/comet/e2e/internal/browser"
 )
@@ -364,4 +368,40 @@ func TestSharedMoreThanSixteen(t *testing.T) {
 		tab.wantHeard("mine", fmt.Sprint(i))
 		tab.wantHeard("chat", "1")
 	}
+}
+
+// A leader that the browser froze has let go before; one whose process crashed has its lock taken from it.
+func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 4, "", "chat", "mine")
+	frozen := tabs[leader(tabs)]
+	frozen.lifecycle("frozen")
+	var rest []*tab
+	for _, tab := range tabs {
+		if tab != frozen {
+			rest = append(rest, tab)
+		}
+	}
+	r.say("1")
+	for _, tab := range rest {
+		r.of(tab).send(t, "a")
+		tab.wantHeard("chat", "1")
+		tab.wantHeard("mine", "a")
+	}
+	at := leader(rest)
+	ctx := rest[at].chromium()
+	go chromedp.Call(ctx, page.Crash, cdp.Empty{}) // it never answers
+	rest = append(rest[:at:at], rest[at+1:]...)
+	for _, tab := range rest {
+		r.of(tab).send(t, "b")
+	}
+	r.say("2")
+	for _, tab := range rest {
+		tab.wantHeard("chat", "1", "2")
+		tab.wantHeard("mine", "a", "b")
+	}
+	frozen.lifecycle("active")
+	frozen.wantHeard("chat", "1", "2")
 }

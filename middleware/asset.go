@@ -10,18 +10,19 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// Script returns the path of comet.js for a page to import: of the innermost
-// Comet, or of the one whose site is named. It has a name that changes with the
-// file, so browsers keep it for good; the name without it, /comet/comet.js, is
-// asked for anew each time and answered 304.
+// Scripts returns the directory from which a page imports comet.js and
+// comet-shared.js, with the final slash: of the innermost Comet, or of the one
+// whose site is named. Its name changes with the files, so browsers keep them for
+// good; by the plain name, /comet/comet.js, a file is asked for anew each time and
+// answered 304.
 //
 // The error is ErrNotInstalled.
-func Script(c *fiber.Ctx, site ...*scope.Site) (string, error) {
+func Scripts(c *fiber.Ctx, site ...*scope.Site) (string, error) {
 	r, err := of(c, site)
 	if err != nil {
 		return "", err
 	}
-	return r.path() + "/" + client.Version() + "/comet.js", nil
+	return r.path() + "/" + client.Version() + "/", nil
 }
 
 // asset returns the file of package client that the request is for, below the

@@ -9,9 +9,9 @@ import (
 	"github.com/ocsigo/comet/middleware"
 )
 
-// The script is where Script says, wherever the middleware stands, and may be
+// The scripts are where Scripts says, wherever the middleware stands, and may be
 // kept for good there; by its plain name it is asked for each time.
-func TestScript(t *testing.T) {
+func TestScripts(t *testing.T) {
 	for name, put := range map[string]func(app *fiber.App, comet, page fiber.Handler){
 		"root": func(app *fiber.App, comet, page fiber.Handler) { app.Use(comet); app.Get("/page", page) },
 		"group": func(app *fiber.App, comet, page fiber.Handler) {
@@ -26,11 +26,11 @@ func TestScript(t *testing.T) {
 	} {
 		app := newApp()
 		put(app, middleware.New(middleware.Config{Site: newSite(t)}), func(c *fiber.Ctx) error {
-			path, err := middleware.Script(c)
+			path, err := middleware.Scripts(c)
 			if err != nil {
 				return err
 			}
-			return c.SendString(path)
+			return c.SendString(path + "comet.js")
 		})
 		b := serve(t, app)
 		path := b.get("/page").body
@@ -68,15 +68,15 @@ func TestScript(t *testing.T) {
 
 // Behind a proxy the page asks for the script below PublicPath. What is not there
 // is the app's own to answer.
-func TestScriptPaths(t *testing.T) {
+func TestScriptsPaths(t *testing.T) {
 	app := newApp()
 	app.Use(middleware.New(middleware.Config{Site: newSite(t), PublicPath: "/shop/events"}))
 	app.Get("/page", func(c *fiber.Ctx) error {
-		path, err := middleware.Script(c)
+		path, err := middleware.Scripts(c)
 		if err != nil {
 			return err
 		}
-		return c.SendString(path)
+		return c.SendString(path + "comet.js")
 	})
 	app.Get("/comet/own", func(c *fiber.Ctx) error { return c.SendString("the app's") })
 	b := serve(t, app)

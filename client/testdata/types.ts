@@ -1,6 +1,8 @@
 // What a page may write, and what it may not: tsc --strict judges it.
 import { connect, ChannelClosed, ChannelFull, ProcessGone, type Comet, type State } from "../comet.js";
 
+import { connect as share, ProcessGone as Gone } from "../comet-shared.js";
+
 interface Message { text: string }
 interface Channels { chat: Message; unread: number; html: string }
 
@@ -40,6 +42,9 @@ export async function example(url: string): Promise<void> {
   // @ts-expect-error: what is observed is not to be set
   comet.state = "open";
   console.log(unread, wrong);
+
+  const shared: Comet<Channels> = share<Channels>(url);
+  console.log(shared.state, Gone === ProcessGone);
 
   const untyped = connect(url);
   for await (const value of untyped.channel("anything")) console.log(value);
