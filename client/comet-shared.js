@@ -278,6 +278,8 @@ class Share extends Port {
   #yielded = false;
   #tabs = new Map(); // the leader's: who else hears, by id
   #own = new Set(); // the leader's own private channels
+  #moving = new Set(); // processes that are being attached
+  #turns = new Map(); // what is being done to each process
 
   constructor(place, init) {
     super(place);
@@ -364,7 +366,7 @@ class Share extends Port {
       else if (type === "need") this.#need(from, m);
       return;
     }
-    if (type === "lead") this.#join();
+    if (type === "lead" || type === "rejoin") this.#join();
     else if (type === "wait") clearTimeout(this.#silence);
     else if (type === "yield") this.#stand(true);
     else if (type === "refused") this.#elsewhere();
@@ -467,7 +469,7 @@ class Share extends Port {
     this.#post("lead");
   }
 
-  #greet({ heartbeat, processes = [], channels = [] }, whole) {
+  #greet({ heartbeat, processes = [], channels = [], removed = [] }, whole) {
     this.heartbeat = heartbeat;
     this.#greeted = true;
     const carried = new Set();
@@ -475,7 +477,7 @@ class Share extends Port {
       carried.add(process);
       const id = this.#find(process);
       if (id) this.#welcome(id, k, channels);
-      else if (k) this.#ask({ detach: process }); // its page has left meanwhile
+      else if (k) this.#detach(process); // its page has left meanwhile
       else {
         this.#own = new Set(channels?.map(({ channel }) => channel));
         this.open(channels ?? []);
@@ -483,11 +485,15 @@ class Share extends Port {
     }
     if (whole && !carried.has(this.place.token)) this.open();
     for (const channel of channels) this.#added(channel, whole);
+    for (const token of removed) { // by a command of the leader before this one, which came late
+      if (!this.#moving.has(token)) this.#post("rejoin", { to: this.#find(token) ?? "nobody" });
+    }
     if (!whole) return;
     const own = carried.has(this.place.token);
     for (const [id, { token, gone }] of this.#tabs) {
       if (!gone && carried.has(token)) continue;
-      if (gone || own || !this.#feed.numbers.has(token)) this.#attach(id);
+      if (own) this.#post("rejoin", { to: id });
+      else if (gone || !this.#feed.numbers.has(token)) this.#attach(id);
       else this.#welcome(id, undefined, null); // the server has lost all of them, and says so next
     }
   }
@@ -530,12 +536,16 @@ class Share extends Port {
     if (this.#greeted) this.#attach(id);
   }
 
+  // attach begins anew where the process is carried already: it is heard from where its page is.
   async #attach(id) {
     const { place } = this, { token, process, gone } = this.#tabs.get(id);
     if (gone) return this.#welcome(id);
     if (place.gone) return this.#yield(id);
-    if (this.#feed.numbers.has(token)) await this.#ask({ detach: token });
-    const { status } = await this.#ask({ attach: process });
+    this.#moving.add(token);
+    const { status } = await this.#inTurn(token, async () => {
+      if (this.#feed.numbers.has(token)) await this.#ask({ detach: token });
+      return this.#ask({ attach: process });
+    });
     if (status === 403) this.#refuse(id);
     else if (status === 410 && place.gone) this.#yield(id);
     else if (status === 410 && this.#tabs.has(id)) {
@@ -543,6 +553,17 @@ class Share extends Port {
       this.#tabs.get(id).gone = true;
       this.#welcome(id);
     }
+  }
+
+  // inTurn does one thing after the other for a process: requests may overtake each other.
+  #inTurn(token, act) {
+    const turn = Promise.resolve(this.#turns.get(token)).then(act);
+    this.#turns.set(token, turn);
+    return turn;
+  }
+
+  #detach(token) {
+    return this.#inTurn(token, () => this.#find(token) || this.#ask({ detach: token }));
   }
 
   #find(token) {
@@ -563,6 +584,7 @@ class Share extends Port {
 
   // welcome tells a page that it is heard for, and from where.
   #welcome(id, k, channels = []) {
+    this.#moving.delete(this.#tabs.get(id).token);
     this.#wants(id, { ...this.#tabs.get(id), k });
     for (const { channel } of channels ?? []) this.#feed.listen(`${channel}@${k}`);
     this.#post("joined", { to: id, at: Object.fromEntries(this.#feed.at), channels, heartbeat: this.heartbeat });
@@ -582,7 +604,7 @@ class Share extends Port {
     const tab = this.#tabs.get(id);
     if (!tab) return;
     this.#tabs.delete(id);
-    if (!tab.gone && this.#feed.numbers.has(tab.token)) this.#ask({ detach: tab.token });
+    if (!tab.gone && this.#feed.numbers.has(tab.token)) this.#detach(tab.token);
     this.#tidy();
   }
 
@@ -613,7 +635,7 @@ class Share extends Port {
         const { status, ...answer } = await fetch(this.place.url, { method: "POST", body: new URLSearchParams(form) }).then(
           async r => ({ ...(await r.json()), status: r.status }),
         );
-        if (status < 500 && status !== 429 && (status !== 409 || !form.attach)) return { ...answer, status };
+        if (status < 500 && status !== 429 && (status !== 409 || form.detach || form.close)) return { ...answer, status };
       } catch {
         // Not reached: the event stream is not, either.
       }

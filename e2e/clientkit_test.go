@@ -44,11 +44,14 @@ type roomTab struct {
 	reads   atomic.Int64
 }
 
-func newRoom(t *testing.T, config comet.SiteConfig) *room {
+func newRoom(t *testing.T, config comet.SiteConfig) *room { return newRoomOf(t, config, 20) }
+
+// newRoomOf keeps so many messages.
+func newRoomOf(t *testing.T, config comet.SiteConfig, size int) *room {
 	t.Helper()
 	r := &room{t: t, site: comet.NewSite(config), tabs: map[string]*roomTab{}, ended: make(chan error, 1)}
 	posts, stream := channel.Push[string]()
-	chat, err := channel.Create(r.site, stream, channel.Config{Name: "chat", Size: 20})
+	chat, err := channel.Create(r.site, stream, channel.Config{Name: "chat", Size: size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +273,9 @@ func (f *gate) down() {
 	f.cut()
 }
 
+// perRequest leaves no idle connections behind, for which an app would wait when it is shut down.
+var perRequest = &http.Transport{DisableKeepAlives: true}
+
 func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	if stream && f.refuse.Add(-1) >= 0 {
@@ -289,6 +295,7 @@ func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the browser sees a broken connection
 	}
 	forward := &httputil.ReverseProxy{
+		Transport:      perRequest,
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
 		FlushInterval:  -1,
 		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
@@ -299,9 +306,9 @@ func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // swallow has a command carried out whose answer nobody gets.
 func (f *gate) swallow(r *http.Request, to *url.URL) {
-	out := r.Clone(r.Context())
+	out := r.Clone(context.WithoutCancel(r.Context()))
 	out.URL.Scheme, out.URL.Host, out.RequestURI = to.Scheme, to.Host, ""
-	answer, err := http.DefaultTransport.RoundTrip(out)
+	answer, err := perRequest.RoundTrip(out)
 	if err != nil {
 		f.t.Error(err)
 		return
@@ -339,7 +346,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 func (f *gate) load(s session, path string) *tab {
 	f.t.Helper()
 	tab := s.open(f.url + path)
-	for _, status := range []string{"502", "503", "409", "403"} {
+	for _, status := range []string{"502", "503", "409", "403", "ERR_SOCKET_NOT_CONNECTED"} {
 		tab.expect(status)
 	}
 	tab.until(`window.ready`)

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -404,4 +406,73 @@ func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
 	}
 	frozen.lifecycle("active")
 	frozen.wantHeard("chat", "1", "2")
+}
+
+// Rules 1 and 2 for tabs that share: whatever happens to their connections, their leader and themselves, each hears everything
+// once, in order.
+func TestSharedChaos(t *testing.T) { inEachBrowser(t, sharedChaos) }
+
+func sharedChaos(t *testing.T, in string) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	r := newRoomOf(t, comet.SiteConfig{Heartbeat: time.Second}, 1000)
+	f := newGate(t, r)
+	s := newSessionIn(t, in)
+	const options = "idleAfter: 10, idlePoll: [0, 50, 50]"
+	type listener struct {
+		tab    *tab
+		server *roomTab
+		chat   []string
+		mine   []string
+	}
+	var all []*listener
+	enter := func() {
+		tab := f.load(s, "/?shared")
+		all = append(all, &listener{tab: tab, server: r.of(tab)})
+		eval[bool](tab, `begin({`+options+`}, "chat", "mine"), true`)
+	}
+	for range 4 {
+		enter()
+	}
+	for n := range 40 {
+		text := fmt.Sprint(n)
+		r.say(text)
+		for _, l := range all {
+			l.server.send(t, text)
+			l.chat, l.mine = append(l.chat, text), append(l.mine, text)
+		}
+		l := all[random.IntN(len(all))]
+		switch random.IntN(8) {
+		case 0:
+			f.cut()
+		case 1:
+			f.refuse.Store(2)
+			f.cut()
+		case 2:
+			eval[bool](l.tab, `hide(!document.hidden), true`)
+		case 3:
+			eval[bool](l.tab, `comet.restart(), true`)
+		case 4:
+			l.tab.close()
+			all = slices.DeleteFunc(all, func(other *listener) bool { return other == l })
+			enter()
+		case 5:
+			f.deaf.Store(2)
+		}
+	}
+	f.refuse.Store(0)
+	f.deaf.Store(0)
+	for _, l := range all {
+		eval[bool](l.tab, `hide(false), true`)
+	}
+	r.say("last")
+	for _, l := range all {
+		l.server.send(t, "last")
+		l.tab.wantHeard("chat", append(l.chat, "last")...)
+		l.tab.wantHeard("mine", append(l.mine, "last")...)
+		if failed := eval[string](l.tab, `JSON.stringify(failed)`); failed != "{}" {
+			t.Error(failed)
+		}
+	}
 }

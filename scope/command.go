@@ -79,7 +79,10 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	}
 	own.command()
 	whose.command()
-	c := command{site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "", stream: es}
+	c := command{site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "", stream: es, reader: r.Reader}
+	if es != nil {
+		c.reader = es.reader
+	}
 	switch name {
 	case "attach":
 		return c.attach(r.Reader.Session, value)
@@ -140,6 +143,7 @@ type command struct {
 	whose  *ClientProcess
 	chosen bool         // comet= said whose
 	stream *EventStream // nil: none is connected
+	reader Reader       // the event stream's, or else of who asks
 }
 
 func (c *command) attach(session, value string) (Reply, error) {
@@ -174,8 +178,12 @@ func (c *command) register(value string) (Reply, error) {
 	if reply, done, err := c.registerPrivate(ref.Name); done || err != nil {
 		return reply, err
 	}
-	if c.stream != nil && !c.chosen {
-		if channel := c.site.audible(c.ctx, c.stream.reader, ref.Name); channel != nil {
+	if !c.chosen {
+		switch channel := c.site.audible(c.ctx, c.reader, ref.Name); {
+		case channel == nil:
+		case c.stream == nil:
+			return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process, to hear the site channel %s", ref.Name)
+		default:
 			return c.stream.register(channel, ref, strings.Contains(value, "@"))
 		}
 	}

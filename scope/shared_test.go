@@ -160,6 +160,20 @@ func TestRewind(t *testing.T) {
 	tb.cut().connect().want("chat", "9")
 }
 
+// TestRegisterWhileAway: a site channel cannot be registered while no event stream
+// is there to hear it, and the page is told so; a name that nobody has is kept.
+func TestRegisterWhileAway(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	k.channel(scope.Spec{Name: "chat"})
+	tb := newTab(t, k.site, "s", p)
+	_, err := tb.command("register", "chat@-0")
+	wantRefused(t, err, "conflict")
+	if r, err := tb.command("register", "soon"); err != nil || r.State != "wanted" {
+		t.Fatal(r, err)
+	}
+}
+
 // TestGroup: the pages of one session have it in common, those of another have not.
 func TestGroup(t *testing.T) {
 	k := newKit(t)
