@@ -40,6 +40,7 @@ var outside = map[string][]string{
 	"github.com/gofiber/fiber/v2":          {"", "middleware", "examples/chat", "examples/mailcount"},
 	"github.com/gofiber/storage/memory/v2": {"middleware"},
 	"github.com/valyala/fasthttp":          {"middleware", "internal/wire"},
+	"github.com/klauspost/compress":        {"internal/wire"},
 	"golang.org/x/sys":                     {"internal/wire"},
 }
 

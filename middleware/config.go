@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/session"
 
+	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/scope"
 )
 
@@ -100,6 +101,18 @@ type Config struct {
 	// Optional. Default: none.
 	Origins []string
 
+	// Compression are the content codings in which event streams are offered,
+	// the most preferred first: "gzip", "zstd". A browser gets the first that its
+	// Accept-Encoding takes, others the event stream as it is. A value that many
+	// hear is compressed once for all, from 500 bytes on; what is for one tab from
+	// 1 KiB on, alone or with what else waits for it. Each costs CPU and saves
+	// traffic: for values of kilobytes, replays, and paid or slow networks; small
+	// values do not become smaller. Not where values join secrets and what a
+	// stranger wrote: their length would tell of the secret (docs/compression.md).
+	//
+	// Optional. Default: none.
+	Compression []string
+
 	// Retry is how long a browser waits before it reconnects; the site adds
 	// jitter. Firefox takes 500 ms for anything less. From 100 ms to 10 min.
 	//
@@ -140,7 +153,7 @@ func configDefault(config ...Config) (Config, error) {
 }
 
 func prepared(cfg Config) (Config, error) {
-	err := errors.Join(cfg.checkPaths(), cfg.checkSession(), checkOrigins(cfg.Origins), cfg.checkRetry())
+	err := errors.Join(cfg.checkPaths(), cfg.checkSession(), checkOrigins(cfg.Origins), checkCompression(cfg.Compression), cfg.checkRetry())
 	if cfg.Path == "" {
 		cfg.Path = ConfigDefault.Path
 	}
@@ -203,6 +216,13 @@ func (cfg *Config) checkSession() error {
 			cfg.Session.KeyLookup))
 	}
 	return errors.Join(faults...)
+}
+
+func checkCompression(codings []string) error {
+	if _, err := wire.NewCompression(codings...); err != nil {
+		return fmt.Errorf("bad Compression: %w, or leave it out to compress nothing", err)
+	}
+	return nil
 }
 
 func (cfg *Config) checkRetry() error {

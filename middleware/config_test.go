@@ -41,6 +41,8 @@ func TestMisconfigurationNamesFaultAndRemedy(t *testing.T) {
 		{middleware.Config{Cookie: "a b"}, []string{`Cookie "a b"`}},
 		{middleware.Config{Cookie: "a;b"}, []string{`Cookie "a;b"`}},
 		{middleware.Config{SessionLife: time.Millisecond}, []string{"SessionLife 1ms", "24h"}},
+		{middleware.Config{Compression: []string{"gzip", "br"}}, []string{`bad Compression: "br"`, "gzip, zstd", "leave it out"}},
+		{middleware.Config{Compression: []string{"zstd", "zstd"}}, []string{`"zstd" is named twice`}},
 		{middleware.Config{Retry: -1}, []string{"Retry -1ns", "100ms", "10m"}},
 		{middleware.Config{Retry: time.Hour}, []string{"Retry 1h"}},
 		{middleware.Config{Origins: []string{"*"}}, []string{`Origins "*"`, "no *"}},
@@ -71,6 +73,7 @@ func TestGoodConfigs(t *testing.T) {
 		{},
 		middleware.ConfigDefault,
 		{Path: "/a/b.c-d_e", PublicPath: "/x%20y/comet", Cookie: "__Host-comet", Retry: 10 * time.Minute},
+		{Compression: []string{"zstd", "gzip"}},
 		{Origins: []string{"https://example.com", "http://localhost:8080", "http://[::1]:3000"}},
 		{Session: session.New(session.Config{Storage: new(shelf), KeyLookup: "header:x-session"})},
 	} {

@@ -22,6 +22,7 @@ func (m *comet) endpoint(c *fiber.Ctx) error {
 		return m.stream(c)
 	case fiber.MethodHead:
 		streamHeaders(c)
+		m.compression.Announce(c.Context())
 		return nil
 	case fiber.MethodPost:
 		return m.command(c)
@@ -53,7 +54,7 @@ func (m *comet) stream(c *fiber.Ctx) error {
 	c.Request().Header.Del(fiber.HeaderIfNoneMatch) // an etag of storedCopy must not end the stream
 	streamHeaders(c)
 	c.Response().SetBodyString(storedCopy)
-	wire.Serve(c.Context(), events, wire.Options{Logger: m.cfg.Logger})
+	wire.Serve(c.Context(), events, wire.Options{Logger: m.cfg.Logger, Compression: m.compression})
 	return nil
 }
 

@@ -50,6 +50,38 @@ func TestStreamHeaders(t *testing.T) {
 	}
 }
 
+// An event stream is compressed for who accepts it, and HEAD says the same.
+func TestCompression(t *testing.T) {
+	site := newSite(t)
+	chat, put := channelOf(t, site, "chat")
+	app := newApp()
+	app.Use(middleware.New(middleware.Config{Site: site, Compression: []string{"zstd", "gzip"}}))
+	app.Get("/", openPage(chat))
+	b := serve(t, app)
+	address := b.get("/").body
+	es := b.open(address) // net/http accepts gzip, and hides it
+	es.greeted()
+	large := strings.Repeat("large ", 1000)
+	put(large)
+	es.expect("chat", large)
+	put("small")
+	es.expect("chat", "small")
+	if !es.resp.Uncompressed || es.resp.Header.Get("Cache-Control") != "no-cache, no-store, no-transform" {
+		t.Errorf("compressed: %v, header %v", es.resp.Uncompressed, es.resp.Header)
+	}
+	for accept, want := range map[string]string{"gzip, deflate, br, zstd": "zstd", "gzip": "gzip", "br": ""} {
+		for _, method := range []string{"HEAD", "GET"} {
+			ctx, cancel := context.WithCancel(context.Background())
+			resp := b.send(ctx, method, address, "", "Accept-Encoding", accept)
+			if resp.Header.Get("Content-Encoding") != want || resp.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s of %q: %v, want %q", method, accept, resp.Header, want)
+			}
+			cancel()
+			resp.Body.Close()
+		}
+	}
+}
+
 // HEAD opens nothing: an attached stream goes on undisturbed (rule 11).
 func TestHeadOpensNothing(t *testing.T) {
 	b, tabs, _ := tabApp(t, middleware.Config{})

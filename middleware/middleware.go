@@ -6,17 +6,19 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/scope"
 )
 
 // comet is what New makes of a Config.
 type comet struct {
-	cfg      Config
-	site     *scope.Site
-	origins  origins
-	sessions sessions
-	caches   cacheWatch
-	asking   chan struct{} // a place each for those who wait for the session storage
+	cfg         Config
+	site        *scope.Site
+	origins     origins
+	sessions    sessions
+	caches      cacheWatch
+	compression *wire.Compression
+	asking      chan struct{} // a place each for those who wait for the session storage
 }
 
 // New returns the middleware. It serves the event stream at Config.Path, and
@@ -46,6 +48,7 @@ func build(config ...Config) (*comet, error) {
 		if m.site == nil {
 			m.site = scope.NewSite()
 		}
+		m.compression, err = wire.NewCompression(cfg.Compression...)
 		m.sessions = newSessions(cfg, m.site.EndSession)
 	}
 	if m.site != nil {

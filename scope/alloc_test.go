@@ -3,6 +3,7 @@ package scope_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ocsigo/comet/scope"
@@ -10,10 +11,13 @@ import (
 )
 
 // collect takes what is pending, as a connection does with a buffer of its own.
-func collect(s *scope.EventStream, b *sse.Batch) int {
+func collect(s *scope.EventStream, b *sse.Batch, e ...*sse.Encoder) int {
 	events := 0
 	for {
 		b.Reset()
+		if len(e) > 0 {
+			b.ResetFor(e[0])
+		}
 		more, err := s.Collect(b, 64<<10)
 		events += b.Events()
 		if err != nil || b.Len() == 0 && !more {
@@ -72,6 +76,37 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 	collect(private, &b)
 	if n := testing.AllocsPerRun(100, func() { collect(private, &b) }); n != 0 {
 		t.Errorf("nothing pending of a process costs %v allocations", n)
+	}
+}
+
+// TestCompressedDeliveryAllocatesNothing: nor does it where the event stream is
+// compressed, once the event was compressed for one.
+func TestCompressedDeliveryAllocatesNothing(t *testing.T) {
+	const events, streams = 100, 20
+	k := newKit(t)
+	chat := k.channel(scope.Spec{Name: "chat"})
+	var b sse.Batch
+	gzip := sse.Gzip()
+	var all []*scope.EventStream
+	var encoders []*sse.Encoder
+	for range streams + 2 { // the first makes the blocks; AllocsPerRun runs once more
+		s := openFor(t, k.site, nil, chat)
+		all, encoders = append(all, s), append(encoders, gzip.NewEncoder())
+		collect(s, &b, encoders[len(encoders)-1])
+	}
+	for i := range events {
+		k.put(chat, fmt.Sprint(i, strings.Repeat(" large", 200)))
+	}
+	next := 0
+	deliver := func() {
+		if collect(all[next], &b, encoders[next]) != events {
+			t.Error("an event is missing")
+		}
+		next++
+	}
+	deliver()
+	if n := testing.AllocsPerRun(streams, deliver); n > 1 { // the cursor's buffer grows once
+		t.Errorf("%d compressed events cost %v allocations", events, n)
 	}
 }
 

@@ -22,7 +22,7 @@ var bufferPool = sync.Pool{New: func() any { return new(buffers) }}
 func takeBuffers() *buffers { return bufferPool.Get().(*buffers) }
 
 func (b *buffers) release() {
-	if cap(b.out) > maxPooled || cap(b.batch.Bytes()) > maxPooled {
+	if cap(b.out) > maxPooled || b.batch.Cap() > maxPooled {
 		return
 	}
 	b.batch.Reset()

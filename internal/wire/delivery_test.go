@@ -2,8 +2,10 @@ package wire_test
 
 import (
 	"bufio"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"slices"
@@ -158,7 +160,9 @@ func TestStuckPeerIsLeftAlone(t *testing.T) {
 			t.Skip("the server's buffers are in between")
 		}
 		const batches = 600 // of 16 KiB: more than any system takes ahead
-		padding := strings.Repeat(".", 16<<10)
+		noise := make([]byte, 12<<10)
+		rand.NewChaCha8([32]byte{}).Read(noise)
+		padding := base64.StdEncoding.EncodeToString(noise) // hardly to be compressed
 		src := newScript(t)
 		var asked atomic.Int32
 		src.collect = func(b *sse.Batch, _ int) (bool, error) {
@@ -221,7 +225,7 @@ func TestBusyStreamsShare(t *testing.T) {
 			next <- src
 		}
 		next <- polite
-		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) { wire.Serve(ctx, <-next, wire.Options{}) })
+		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) { k.answer(ctx, <-next, wire.Options{}) })
 		defer idle.Store(true)
 		for _, src := range busy {
 			srv.connect(get)

@@ -84,6 +84,17 @@
 // sends after its request is thrown away, and beyond 4 KiB so is the peer; by
 // takeover, what the server had read ahead of that does not count.
 //
+// # Compression
+//
+// Where [Options.Compression] offers codings, and the request's Accept-Encoding
+// takes one, the stream is written in it: what many event streams say is
+// compressed once for all (see [sse.Compressor]), and what is a stream's own by
+// the worker that writes it. An idle event stream has no more of it than an
+// [sse.Encoder] of some 24 bytes. The coding is told in Content-Encoding and Vary when
+// the headers are written: so a response that took the event stream's place does
+// not claim it, and one that a middleware encoded is left alone. (Streamed tells
+// it in Serve, and takes it back.)
+//
 // # What fasthttp is relied on for
 //
 // That a hijack handler runs after the handler chain and owns the RequestCtx

@@ -2,17 +2,35 @@ package wire
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+
+	"github.com/ocsigo/comet/sse"
 )
 
 // A guard keeps the promises made to a Source's owner: Gone is called exactly
 // once, and no panic of a Source goes further than its event stream.
 type guard struct {
-	Source // its Gone is called by end, and by nobody else
-	o      *Options
-	over   atomic.Bool
+	Source  // its Gone is called by end, and by nobody else
+	o       *Options
+	encoder *sse.Encoder // of what is written; nil: it is written as it is
+	over    atomic.Bool
+}
+
+// collect fills b with what the source has to say now, and gives it as it is to
+// be written. At io.EOF that is the last of it.
+func (g *guard) collect(b *sse.Batch) (data []byte, more bool, err error) {
+	b.ResetFor(g.encoder)
+	more, err = g.Collect(b, g.o.Budget)
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if err == io.EOF {
+		b.End()
+	}
+	return b.Bytes(), more, err
 }
 
 // end calls Gone, the first time only.

@@ -19,6 +19,7 @@ type headOnly struct {
 type headOnlyKey struct{}
 
 func answerHead(ctx *fasthttp.RequestCtx, g *guard) {
+	g.o.Compression.Announce(ctx)
 	h := &headOnly{src: g}
 	h.dropped = endIfDropped(h, g)
 	ctx.SetUserValue(headOnlyKey{}, h)

@@ -34,7 +34,7 @@ func TestLateHeaders(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		src := ended(t)
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 			var cookie fasthttp.Cookie
 			cookie.SetKey("session")
 			cookie.SetValue("late")
@@ -58,14 +58,14 @@ func TestChunked(t *testing.T) {
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
 			ctx.Response.Header.Set("Content-Length", "0")
 			ctx.Response.Header.Set("Connection", "keep-alive")
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 		})
 		p := srv.connect(get)
 		_, h := p.header()
 		if h.Get("Transfer-Encoding") != "chunked" || h.Get("Content-Length") != "" || h.Get("Connection") != "close" {
 			t.Errorf("framing headers: %v", h)
 		}
-		if got, want := string(p.rawBody()), "b\r\ndata: one\n\n\r\n0\r\n\r\n"; got != want {
+		if got, want := string(p.rawBody()), "b\r\ndata: one\n\n\r\n0\r\n\r\n"; k.coding == "" && got != want {
 			t.Errorf("body %q, want %q", got, want)
 		}
 		src.waitGone(nil)
@@ -83,7 +83,7 @@ func TestIdentity(t *testing.T) {
 		src.finish(nil)
 		p := k.serve(t, func(ctx *fasthttp.RequestCtx) {
 			ctx.Response.Header.Set("Content-Length", "0")
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 			ctx.Response.Header.Set("Connection", "keep-alive")
 		}).connect(get10)
 		_, h := p.header()
@@ -105,7 +105,7 @@ func TestHead(t *testing.T) {
 		src.say("never")
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
 			ctx.SetContentType("text/event-stream")
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 			if body := ctx.Response.Body(); len(body) > 0 {
 				t.Errorf("a body: %q", body)
 			}
@@ -131,7 +131,7 @@ func TestRefused(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		src := newScript(t)
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 			ctx.Error("the handler after it failed", fasthttp.StatusInternalServerError)
 		})
 		resp := srv.connect(get).response(http.MethodGet)
@@ -154,7 +154,7 @@ func TestRefusedByStatus(t *testing.T) {
 		}
 		src := newScript(t)
 		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
-			wire.Serve(ctx, src, wire.Options{})
+			k.answer(ctx, src, wire.Options{})
 			ctx.SetStatusCode(fasthttp.StatusNoContent)
 		})
 		if resp := srv.connect(get).response(http.MethodGet); resp.StatusCode != 204 {

@@ -48,11 +48,12 @@ func (h *hijacked) serve(ctx *fasthttp.RequestCtx, c net.Conn) {
 			h.src.end(h.src.panicked(r))
 		}
 	}()
-	switch {
-	case ctx.Response.StatusCode() != fasthttp.StatusOK:
+	if ctx.Response.StatusCode() != fasthttp.StatusOK {
 		h.refuse(ctx, c)
-	case h.takeover && takeOver(ctx, h.src):
-	default:
+		return
+	}
+	h.src.encoder = h.src.o.Compression.negotiate(ctx)
+	if !h.takeover || !takeOver(ctx, h.src) {
 		park(ctx, c, h.src)
 	}
 }

@@ -77,7 +77,7 @@ func TestIdleGoroutines(t *testing.T) {
 				mu.Lock()
 				sources = append(sources, src)
 				mu.Unlock()
-				wire.Serve(ctx, src, wire.Options{})
+				k.answer(ctx, src, wire.Options{})
 				src.say("hello")
 			})
 			var peers []*peer
@@ -123,7 +123,7 @@ func TestAbortedConnections(t *testing.T) {
 			srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
 				src := newScript(t)
 				src.say(numbered("event", 5)...)
-				wire.Serve(ctx, src, wire.Options{})
+				k.answer(ctx, src, wire.Options{})
 				go beat(src, k.way)
 			})
 			var wg sync.WaitGroup

@@ -149,14 +149,13 @@ func (p *parked) pump() (ended bool, cause error) {
 // round collects once and writes what came of it. Again says that Collect is
 // due without a wake.
 func (p *parked) round(buf *buffers) (again bool, err error) {
-	buf.batch.Reset()
-	more, err := p.src.Collect(&buf.batch, p.src.o.Budget)
+	data, more, err := p.src.collect(&buf.batch)
 	if err != nil && err != io.EOF {
 		return false, err
 	}
 	buf.out = append(buf.out[:0], p.head...)
 	p.head = nil
-	buf.out = p.framing.appendBody(buf.out, buf.batch.Bytes(), err == io.EOF)
+	buf.out = p.framing.appendBody(buf.out, data, err == io.EOF)
 	if werr := p.send(buf.out); werr != nil {
 		return false, werr
 	}

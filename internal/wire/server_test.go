@@ -56,6 +56,7 @@ type kind struct {
 	tune   func(*fasthttp.Server)
 	listen listening
 	fiber  bool
+	coding string // offered by the server and accepted by its peers; empty: neither
 }
 
 // listening opens a listener, and gives what dials it.
@@ -79,6 +80,12 @@ var kinds = []kind{
 	{name: "fiber", way: parked, listen: shy(listenTCP), fiber: true},
 	{name: "memory", way: streamed, listen: listenMemory},
 	{name: "memory-fiber", way: streamed, listen: listenMemory, fiber: true},
+	{name: "tcp gzip", way: best, listen: listenTCP, coding: "gzip"},
+	{name: "tcp zstd", way: best, listen: listenTCP, coding: "zstd"},
+	{name: "tcp gzip", way: parked, listen: shy(listenTCP), coding: "gzip"},
+	{name: "tls zstd", way: parked, listen: listenTLS, coding: "zstd"},
+	{name: "memory gzip", way: streamed, listen: listenMemory, coding: "gzip"},
+	{name: "memory zstd", way: streamed, listen: listenMemory, coding: "zstd"},
 }
 
 // keepHijacked is a setting of others' that concerns every hijack of a server:
@@ -100,12 +107,14 @@ type server struct {
 	t    *testing.T
 	dial func() (net.Conn, error)
 	stop func() error // once; the end of the test calls it if nobody did
+
+	coding string // accepted in every request
 }
 
 // serve starts a server whose handler is given.
 func (k kind) serve(t *testing.T, handler fasthttp.RequestHandler) *server {
 	ln, dial := k.listen(t)
-	s := &server{t: t, dial: dial}
+	s := &server{t: t, dial: dial, coding: k.coding}
 	done := make(chan error, 1)
 	var shutdown func() error
 	if k.fiber {
@@ -149,8 +158,16 @@ func (k kind) stream(t *testing.T, src wire.Source, o wire.Options) *server {
 		if it == nil {
 			it = ended(t)
 		}
-		wire.Serve(ctx, it, o)
+		k.answer(ctx, it, o)
 	})
+}
+
+// answer serves src, in the kind's coding.
+func (k kind) answer(ctx *fasthttp.RequestCtx, src wire.Source, o wire.Options) {
+	if k.coding != "" {
+		o.Compression = compression
+	}
+	wire.Serve(ctx, src, o)
 }
 
 func ended(t *testing.T) wire.Source {
@@ -187,13 +204,17 @@ func (s *server) connect(request string) *peer {
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
+	if s.coding != "" {
+		request = strings.ReplaceAll(request, "Host:", "Accept-Encoding: "+s.coding+"\r\nHost:")
+	}
 	if _, err := io.WriteString(c, request); err != nil {
 		s.t.Fatal(err)
 	}
 	return &peer{t: s.t, conn: c, br: bufio.NewReader(c)}
 }
 
-// header reads up to the blank line that ends the response's header.
+// header reads up to the blank line that ends the response's header. What follows
+// is read decoded, and without chunks, where it is encoded.
 func (p *peer) header() (status string, h http.Header) {
 	p.t.Helper()
 	status, err := p.br.ReadString('\n')
@@ -208,6 +229,9 @@ func (p *peer) header() (status string, h http.Header) {
 		}
 		name, value, found := strings.Cut(strings.TrimSpace(line), ": ")
 		if !found {
+			if coding := h.Get("Content-Encoding"); coding != "" && coding != "identity" {
+				p.br = bufio.NewReader(decoding(coding, unchunked(p.br, h)))
+			}
 			return strings.TrimSpace(status), h
 		}
 		h.Add(name, value)
@@ -221,7 +245,7 @@ func (p *peer) response(method string) *http.Response {
 	if err != nil {
 		p.t.Fatalf("no response: %v", err)
 	}
-	return resp
+	return decode(resp)
 }
 
 // events reads n events.
@@ -246,7 +270,7 @@ func (s *server) client() *http.Client {
 		return s.dial()
 	}}
 	s.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: patience}
+	return &http.Client{Transport: accepting{tr, s.coding}, Timeout: patience}
 }
 
 func listenTCP(t testing.TB) (net.Listener, func() (net.Conn, error)) {

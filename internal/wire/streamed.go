@@ -17,6 +17,7 @@ import (
 // some flushes later. Its methods are called by one goroutine at a time.
 type streamed struct {
 	src      *guard
+	header   *fasthttp.ResponseHeader // of the response that this is the body of
 	bell     chan struct{}
 	shutdown <-chan struct{}
 	dropped  runtime.Cleanup
@@ -31,9 +32,11 @@ type streamed struct {
 // stream makes the body of ctx's response the event stream.
 func stream(ctx *fasthttp.RequestCtx, g *guard) {
 	s := &streamed{
-		src:  g,
-		bell: make(chan struct{}, 1),
+		src:    g,
+		header: &ctx.Response.Header,
+		bell:   make(chan struct{}, 1),
 	}
+	g.encoder = g.o.Compression.negotiate(ctx)
 	if ctx.Conn() != nil { // without one there is no server to ask
 		s.shutdown = ctx.Done()
 	}
@@ -86,12 +89,8 @@ func (s *streamed) fill() {
 		s.dropped.Stop()
 		s.src.Start(s.wake)
 	}
-	s.batch.Reset()
-	more, err := s.src.Collect(&s.batch, s.src.o.Budget)
-	if err == nil || err == io.EOF {
-		s.rest = s.batch.Bytes()
-	}
-	s.over = err
+	data, more, err := s.src.collect(&s.batch)
+	s.rest, s.over = data, err
 	if more || err != nil || len(s.rest) > 0 {
 		return
 	}
@@ -99,6 +98,8 @@ func (s *streamed) fill() {
 	case <-s.bell:
 	case <-s.shutdown:
 		s.over = ErrShutdown
+		s.batch.End()
+		s.rest = s.batch.Bytes()
 	}
 }
 
@@ -108,6 +109,9 @@ func (s *streamed) Close() error {
 	s.dropped.Stop()
 	switch {
 	case !s.started:
+		if s.src.encoder != nil {
+			s.header.Del(fasthttp.HeaderContentEncoding) // the other body is as it is
+		}
 		s.src.end(fmt.Errorf("%w: the response was given another body", ErrNotStarted))
 	case !s.told:
 		s.src.end(ErrPeerClosed)

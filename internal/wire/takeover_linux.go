@@ -172,12 +172,11 @@ func (s *taken) round(buf *buffers, head []byte, heard uint32) (step, error) {
 }
 
 func (s *taken) collect(buf *buffers, head []byte) (step, error) {
-	buf.batch.Reset()
-	more, err := s.src.Collect(&buf.batch, s.src.o.Budget)
+	data, more, err := s.src.collect(&buf.batch)
 	if err != nil && err != io.EOF {
 		return 0, err
 	}
-	data, last := buf.batch.Bytes(), err == io.EOF
+	last := err == io.EOF
 	buf.out = s.framing.appendBody(append(buf.out[:0], head...), data, last)
 	next, err := s.write(buf.out, last)
 	if next == again && !more {

@@ -61,6 +61,10 @@ type Options struct {
 	// Default: 30 s.
 	PeerTimeout time.Duration
 
+	// Compression is what the stream may be compressed by, if the peer accepts
+	// it. Default: nil, nothing.
+	Compression *Compression
+
 	// Logger hears of panics in a Source. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -109,7 +113,8 @@ func share(o Options) *Options {
 //
 // The caller sets status and headers, before or after; whatever stands in
 // ctx.Response when the handler chain has returned is sent, but for
-// Connection, Content-Length and Transfer-Encoding, which are the framing's. If
+// Connection, Content-Length and Transfer-Encoding, which are the framing's, and
+// for Content-Encoding and Vary, which Compression adds. If
 // the status is not 200 by then, or the response was given up (a timeout
 // handler, another hijack), that response stands and src.Gone hears
 // [ErrNotStarted]; for one that was given up, when the garbage collector finds

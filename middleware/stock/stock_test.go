@@ -7,6 +7,7 @@ package stock
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cache"
+	"github.com/gofiber/fiber/v2/middleware/compress"
 	"github.com/gofiber/fiber/v2/middleware/csrf"
 	"github.com/gofiber/fiber/v2/middleware/idempotency"
 	"github.com/gofiber/fiber/v2/middleware/limiter"
@@ -41,6 +43,11 @@ type server struct {
 // page of the process.
 func serve(t *testing.T, before, after, page []fiber.Handler) *server {
 	t.Helper()
+	return serveConfig(t, middleware.Config{}, before, after, page)
+}
+
+func serveConfig(t *testing.T, config middleware.Config, before, after, page []fiber.Handler) *server {
+	t.Helper()
 	s := &server{t: t, log: new(bytes.Buffer)}
 	site := scope.NewSite()
 	var err error
@@ -54,7 +61,8 @@ func serve(t *testing.T, before, after, page []fiber.Handler) *server {
 		}
 	}
 	use(before)
-	app.Use(middleware.New(middleware.Config{Site: site, Logger: slog.New(slog.NewTextHandler(s.log, nil))}))
+	config.Site, config.Logger = site, slog.New(slog.NewTextHandler(s.log, nil))
+	app.Use(middleware.New(config))
 	use(after)
 	app.Get("/", func(c *fiber.Ctx) error { return s.page(c, s.chat) })
 	app.Get("/tab", append(page, func(c *fiber.Ctx) error {
@@ -147,6 +155,31 @@ func (s *server) hears(address string, fields ...string) {
 		e, err := r.Next()
 		if err != nil || e.Name != "chat" || string(e.Data) != text {
 			s.t.Fatalf("got %q %s, %v, want chat %s", e.Name, e.Data, err, text)
+		}
+	}
+}
+
+// The compress middleware, which would give each reader an encoder, leaves event
+// streams alone: those that Comet compresses, and those that it does not.
+func TestCompressMiddleware(t *testing.T) {
+	for _, codings := range [][]string{nil, {"gzip"}} {
+		for _, place := range []string{"before", "after"} {
+			t.Run(fmt.Sprint(place, codings), func(t *testing.T) {
+				before, after := []fiber.Handler{compress.New()}, []fiber.Handler(nil)
+				if place == "after" {
+					before, after = after, before
+				}
+				s := serveConfig(t, middleware.Config{Compression: codings}, before, after, nil)
+				_, address := s.get("/")
+				s.hears(address) // net/http accepts gzip, and hides it
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				resp := s.send(ctx, "GET", address, "Accept-Encoding", "gzip")
+				defer resp.Body.Close()
+				if got := resp.Header.Values("Content-Encoding"); fmt.Sprint(got) != fmt.Sprint(codings) {
+					t.Errorf("Content-Encoding %q, want %q", got, codings)
+				}
+			})
 		}
 	}
 }
