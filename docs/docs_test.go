@@ -223,12 +223,22 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestBrowsers: every row of browsers.md names a test that pins it.
+func TestBrowsers(t *testing.T) {
+	tests := testsOf(t)
+	for _, r := range rowsOf(t, "browsers.md") {
+		if proofs(t, "browsers.md, "+r.String(), r.cells[len(r.cells)-1], tests) == 0 {
+			t.Errorf("browsers.md, %v: no test pins it", r)
+		}
+	}
+}
+
 // linked matches a link to a file of the repository.
 var linked = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 
 // TestLinks: what these pages link to is there.
 func TestLinks(t *testing.T) {
-	for _, page := range []string{"architecture.md", "commands.md", "eliom.md", "events.md", "rules.md", path.Join("decisions", reasons)} {
+	for _, page := range []string{"architecture.md", "browsers.md", "commands.md", "eliom.md", "events.md", "rules.md", path.Join("decisions", reasons)} {
 		for i, line := range linesOf(t, page) {
 			for _, m := range linked.FindAllStringSubmatch(line, -1) {
 				if _, err := os.Stat(filepath.Join(path.Dir(page), m[1])); err != nil {

@@ -78,5 +78,5 @@ func find(debian string, names ...string) (string, error) {
 
 // asJSON makes any expression one whose value is a string of JSON.
 func asJSON(expression string) string {
-	return "(async () => JSON.stringify((await (" + expression + "\n)) ?? null))()"
+	return "(async () => JSON.stringify(await (" + expression + "\n)) ?? `null`)()"
 }

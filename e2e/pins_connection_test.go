@@ -1,0 +1,283 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// TestPinRetry: the server says when to come back (rule 12), and how many ask it at once is its own affair: Chromium obeys any
+// time, Firefox waits at least half a second.
+func TestPinRetry(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		least, most := time.Duration(0), 450*time.Millisecond
+		if in == "firefox" {
+			least, most = 490*time.Millisecond, patience
+		}
+		for _, field := range []string{"retry: 0\n\n", "retry: 1\n\n", "retry: 1\nretry: abc\nretry: -5\nretry: 2.5\n\n"} {
+			t.Run(field, func(t *testing.T) {
+				var mu sync.Mutex
+				var ended time.Time
+				var waits []time.Duration
+				s := newScript(t, func(x *exchange) {
+					if x.nth > 4 {
+						x.hang()
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if x.nth == 1 {
+						x.stream(field) // later ones do not say it again
+					} else {
+						waits = append(waits, time.Since(ended))
+						x.stream("")
+					}
+					ended = time.Now()
+				})
+				tab := newSessionIn(t, in).open(s.url)
+				tab.expect("")
+				eval[any](tab, `listen()`)
+				tab.until(`log.filter(line => line === "open").length === 4`)
+				mu.Lock()
+				defer mu.Unlock()
+				shortest := min(waits[0], waits[1], waits[2])
+				if t.Logf("%s came back after %v", in, waits); shortest < least || shortest > most {
+					t.Errorf("the shortest wait is %v, want from %v to %v", shortest, least, most)
+				}
+			})
+		}
+	})
+}
+
+// TestPinRefused: a page comes through a restart of its own server by itself. From another origin's Firefox does not come
+// back after a refused connection, so that pages of External channels need the README's lines.
+func TestPinRefused(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		for _, foreign := range []bool{false, true} {
+			t.Run(fmt.Sprintf("foreign=%v", foreign), func(t *testing.T) {
+				s := newScript(t, func(x *exchange) {
+					x.stream("retry: 1\nid: a\ndata: 1\n\n", "Access-Control-Allow-Origin: *")
+					x.hang()
+				})
+				home := s
+				if foreign {
+					home = newScript(t, nil)
+				}
+				tab := newSessionIn(t, in).open(home.url)
+				tab.expect("")
+				eval[any](tab, fmt.Sprintf(`listen(%q)`, s.url+"/stream"))
+				tab.until(`log.length === 2`)
+				s.refuse()
+				s.hangUp()
+				if foreign && in == "firefox" {
+					tab.until(`source.readyState === 2`)
+					return
+				}
+				tab.until(`log.filter(line => line.startsWith("error")).length > 2`)
+				s.listen()
+				tab.until(`source.readyState === 1`)
+			})
+		}
+	})
+}
+
+// TestPinRefusedAtFirst: the same for a page that is there before its server's event streams.
+func TestPinRefusedAtFirst(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newScript(t, func(x *exchange) { x.back() })
+		tab := newSessionIn(t, in).open(s.url)
+		tab.expect("")
+		s.refuse()
+		eval[any](tab, `listen()`)
+		tab.until(`log.length > 0`)
+		s.listen()
+		tab.until(`log.at(-1) === 'message "back with none"'`)
+	})
+}
+
+// TestPinRedirect: after a temporary redirect Chromium comes back to where it was sent, Firefox to where it was told to go.
+// So Comet answers event streams itself and never redirects them: the URL holds what is heard.
+func TestPinRedirect(t *testing.T) {
+	var pins []pin
+	for _, line := range []string{"301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"} {
+		final := []string{"open", `message "/moved"`, cut, "open", `message "/moved"`}
+		again := []string{"open", `message "/moved"`, cut, "open", `message "/stream"`}
+		differ := map[string][]string{"firefox": again}
+		if strings.Contains(line, "Permanent") {
+			differ = nil
+		}
+		pins = append(pins, pin{name: line, want: final, differ: differ, answer: func(x *exchange) {
+			switch {
+			case x.nth == 1:
+				x.status(line, "Location: /moved", "Content-Length: 0")
+			case x.nth == 2:
+				x.stream("retry: 1\n\ndata: " + x.URL.Path + "\n\n")
+			default:
+				x.stream("data: " + x.URL.Path + "\n\n")
+				x.hang()
+			}
+		}})
+	}
+	check(t, pins)
+}
+
+// TestPinCookies: a cookie that came with the event stream goes with the reconnect.
+func TestPinCookies(t *testing.T) {
+	check(t, []pin{{name: "set by the event stream", answer: func(x *exchange) {
+		x.stream("retry: 1\n\ndata: "+x.Header.Get("Cookie")+"\n\n", "Set-Cookie: fresh=yes; HttpOnly; SameSite=Lax")
+		if x.nth > 1 {
+			x.hang()
+		}
+	}, want: []string{"open", `message "lax=yes"`, cut, "open", `message "lax=yes; fresh=yes"`}}})
+}
+
+// TestPinOrigins: what reaches another instance (rule 17). Same-site pages of another origin bring Lax cookies if they ask
+// for credentials and are named; cross-site ones bring none; a reconnect needs no preflight for its Last-Event-ID.
+func TestPinOrigins(t *testing.T) {
+	named := func(origin string) []string {
+		return []string{"Access-Control-Allow-Origin: " + origin, "Access-Control-Allow-Credentials: true"}
+	}
+	const credentials = `{ withCredentials: true }`
+	cases := []struct {
+		name    string
+		site    string // of the page; the stream is at localhost
+		options string
+		allow   func(origin string) []string
+		want    []string
+	}{
+		{"same site, credentials", "localhost", credentials, named, []string{"open", `message "cookie lax=yes, id "`, cut, "open", `message "cookie lax=yes, id é" #é`}},
+		{"same site, no credentials", "localhost", `{}`, named, []string{"open", `message "cookie , id "`, cut, "open", `message "cookie , id é" #é`}},
+		{"cross-site, credentials", "127.0.0.1", credentials, named, []string{"open", `message "cookie , id "`, cut, "open", `message "cookie , id é" #é`}},
+		{"credentials and any origin", "127.0.0.1", credentials, func(string) []string { return named("*") }, []string{dead}},
+		{"any origin", "127.0.0.1", `{}`, func(string) []string { return named("*") }, []string{"open", `message "cookie , id "`, cut, "open", `message "cookie , id é" #é`}},
+		{"no origin", "127.0.0.1", `{}`, func(string) []string { return nil }, []string{dead}},
+		{"another origin", "127.0.0.1", `{}`, func(string) []string { return named("https://example.com") }, []string{dead}},
+	}
+	inEachBrowser(t, func(t *testing.T, in string) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				s := newScript(t, func(x *exchange) {
+					if x.Method != "GET" {
+						t.Errorf("the browser asks before, by %s", x.Method)
+					}
+					x.stream(fmt.Sprintf("retry: 1\n\ndata: cookie %s, id %s\n\nid: é\n", x.Header.Get("Cookie"), x.Header.Get("Last-Event-ID")),
+						c.allow(x.Header.Get("Origin"))...)
+					if x.nth == 1 {
+						x.say("event: unheard\ndata\n\n")
+						return
+					}
+					x.hang()
+				})
+				home := newScript(t, nil)
+				at := func(s *script, host string) string { return strings.Replace(s.url, "127.0.0.1", host, 1) }
+				tab := newSessionIn(t, in).open(at(s, "localhost")) // for its cookie
+				tab.expect("")
+				tab.navigate(at(home, c.site))
+				eval[any](tab, fmt.Sprintf(`listen(%q, %s)`, at(s, "localhost")+"/stream", c.options))
+				tab.until(fmt.Sprintf(`log.length >= %d`, len(c.want)))
+				if got := eval[[]string](tab, `log`); fmt.Sprint(got) != fmt.Sprint(c.want) {
+					t.Errorf("in %s the page heard\n%q, want\n%q", in, got, c.want)
+				}
+			})
+		}
+	})
+}
+
+// TestPinSixConnections: six event streams take all connections that a browser opens to an origin over HTTP/1.1. The seventh
+// waits without an error, and so does every other request. This is why tabs share one (rule 3).
+func TestPinSixConnections(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newScript(t, func(x *exchange) {
+			x.stream("data: go on\n\n")
+			x.hang()
+		})
+		other := newScript(t, func(x *exchange) { x.back() })
+		tab := newSessionIn(t, in).open(s.url)
+		tab.expect("")
+		eval[any](tab, `(window.sources = [...Array(8).keys()].map(() => new EventSource("/stream")), sources.forEach(s => s.onerror = () => log.push("error")))`)
+		open := `sources.filter(s => s.readyState === 1).length`
+		tab.until(open + ` === 6`)
+		eval[any](tab, `(fetch("/elsewhere").then(() => log.push("fetched")), 0)`)
+		// Whoever waits is not held up by the rest of the world: another origin answers meanwhile.
+		second := newSessionIn(t, in).open(other.url)
+		eval[any](second, `listen()`)
+		second.until(`log.length === 2`)
+		if n, said := eval[int](tab, open), eval[[]string](tab, `log`); n != 6 || len(said) > 0 || s.asked() != 6 {
+			t.Errorf("%d of 8 event streams are open, the server was asked for %d, the page heard %q; want 6 and nothing", n, s.asked(), said)
+		}
+		eval[any](tab, `(sources.filter(s => s.readyState === 1).slice(0, 3).forEach(s => s.close()), 0)`)
+		tab.until(`log[0] === "fetched" && sources.filter(s => s.readyState === 1).length === 5`)
+	})
+}
+
+// TestPinBackForward: Chromium keeps a page with an open event stream for the way back, and the stream goes on. One that was
+// closed in pagehide is still closed then: pageshow must open it. Firefox does not keep such a page.
+func TestPinBackForward(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newScript(t, func(x *exchange) {
+			x.stream("data: 1\n\n")
+			x.hang()
+		})
+		tab := newSessionIn(t, in).open(s.url)
+		eval[any](tab, `(listen(), addEventListener("pageshow", e => log.push("persisted " + e.persisted)))`)
+		tab.until(`log.length === 2`)
+		tab.navigate(s.url + "/elsewhere")
+		eval[any](tab, `(history.back(), 0)`)
+		if in == "firefox" {
+			tab.until(`typeof log === "object" && log.length === 0 && !source`) // the page is a new one
+			return
+		}
+		tab.until(`typeof log === "object" && log.at(-1) === "persisted true"`)
+		if state := eval[int](tab, `source.readyState`); state != 1 || s.asked() != 1 {
+			t.Errorf("the kept page's source has readyState %d, and asked %d times; want 1 and 1", state, s.asked())
+		}
+		eval[any](tab, `addEventListener("pagehide", () => source.close())`)
+		tab.navigate(s.url + "/elsewhere")
+		eval[any](tab, `(history.back(), 0)`)
+		tab.until(`typeof log === "object" && log.filter(line => line === "persisted true").length === 2`)
+		if state := eval[int](tab, `source.readyState`); state != 2 {
+			t.Errorf("a source that was closed in pagehide has readyState %d in pageshow, want 2", state)
+		}
+	})
+}
+
+// TestPinFrozen: a frozen page (Chromium freezes tabs in the background) hears nothing and keeps its connection; all of it
+// comes when it thaws. For the server such a tab is a slow reader (rule 5).
+func TestPinFrozen(t *testing.T) {
+	t.Parallel()
+	more, said := make(chan struct{}), make(chan struct{})
+	s := newScript(t, func(x *exchange) {
+		x.stream("data: 0\n\n")
+		<-more
+		for i := range 30 {
+			x.say(fmt.Sprintf("data: %d\n\n", i+1))
+		}
+		close(said)
+		x.hang()
+	})
+	tab := newSession(t).open(s.url)
+	eval[any](tab, `listen()`)
+	tab.until(`log.length === 2`)
+	freeze := func(state page.SetWebLifecycleStateState) {
+		t.Helper()
+		tab.act(string(state), func(context.Context) error {
+			_, err := chromedp.Call(tab.chromium(), page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+			return err
+		})
+	}
+	freeze(page.SetWebLifecycleStateStateFrozen)
+	close(more)
+	<-said
+	time.Sleep(300 * time.Millisecond) // long enough for what must not happen
+	if n := eval[int](tab, `log.length`); n != 2 {
+		t.Errorf("a frozen page heard %d lines, want the 2 from before", n)
+	}
+	freeze(page.SetWebLifecycleStateStateActive)
+	tab.until(`log.length === 32 && source.readyState === 1`)
+}

@@ -1,0 +1,234 @@
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A script is a server that says, byte for byte, what its test tells it to say. "/" is a page that keeps a log of what its
+// EventSource hears; every request for an event stream goes to answer, one after the other.
+type script struct {
+	t      *testing.T
+	addr   string
+	url    string
+	answer func(x *exchange)
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[net.Conn]bool
+	streams  int // event streams asked for
+	serving  sync.WaitGroup
+	went     chan struct{} // the page asked for /go
+}
+
+// recorder is the page. Its log has a line for each event: the type, the data as JSON, and the last id, if there is one. When
+// it hears the data "go", the script goes on.
+const recorder = `<!doctype html><link rel="icon" href="data:,"><script>
+const log = [];
+let source;
+function listen(url = "/stream", options = {}, ...names) {
+  source = new EventSource(url, options);
+  source.onopen = () => log.push("open");
+  source.addEventListener("error", e => "data" in e || log.push("error, readyState " + source.readyState));
+  for (const name of ["message", ...names]) source.addEventListener(name, e => {
+    if ("data" in e) log.push(name + " " + JSON.stringify(e.data) + (e.lastEventId && " #" + e.lastEventId));
+    if (e.data === "go") fetch("/go");
+  });
+}
+</script>`
+
+func newScript(t *testing.T, answer func(x *exchange)) *script {
+	t.Helper()
+	s := &script{t: t, addr: reserve(t), answer: answer, conns: map[net.Conn]bool{}, went: make(chan struct{}, 16)}
+	s.url = "http://" + s.addr
+	s.listen()
+	t.Cleanup(func() {
+		s.refuse()
+		s.hangUp()
+		s.serving.Wait()
+	})
+	return s
+}
+
+func (s *script) listen() {
+	s.t.Helper()
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.listener = listener
+	s.mu.Unlock()
+	s.serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.conns[conn] = true
+			s.mu.Unlock()
+			s.serving.Go(func() { s.serve(conn) })
+		}
+	})
+}
+
+// refuse has the system refuse new connections, until listen.
+func (s *script) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener.Close()
+}
+
+// hangUp closes all connections.
+func (s *script) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		conn.Close()
+	}
+}
+
+func (s *script) serve(conn net.Conn) {
+	defer func() {
+		conn.Close()
+		s.mu.Lock()
+		delete(s.conns, conn)
+		s.mu.Unlock()
+	}()
+	reader := bufio.NewReader(conn)
+	request, err := http.ReadRequest(reader)
+	if err != nil {
+		return
+	}
+	x := &exchange{Request: request, script: s, conn: conn, reader: reader}
+	switch {
+	case request.URL.Path == "/go":
+		x.say("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+		s.went <- struct{}{}
+	case request.URL.Path == "/":
+		x.page(recorder, "Set-Cookie: lax=yes; SameSite=Lax")
+	case strings.Contains(request.Header.Get("Accept"), "text/event-stream"):
+		s.mu.Lock()
+		s.streams++
+		x.nth = s.streams
+		s.mu.Unlock()
+		s.answer(x)
+	default:
+		x.page(`<!doctype html><link rel="icon" href="data:,">elsewhere`)
+	}
+}
+
+// asked counts the event streams that the page asked for.
+func (s *script) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams
+}
+
+// An exchange is one request for an event stream, and its connection. That is closed when the script's answer returns.
+type exchange struct {
+	*http.Request
+	nth    int // of its kind, from 1
+	script *script
+	conn   net.Conn
+	reader *bufio.Reader
+}
+
+// say writes bytes. The browser may have gone.
+func (x *exchange) say(bytes string) {
+	if _, err := io.WriteString(x.conn, bytes); err != nil && !errors.Is(err, net.ErrClosed) {
+		x.script.t.Logf("%s: %v", x.URL, err)
+	}
+}
+
+func (x *exchange) page(body string, headers ...string) {
+	x.status("200 OK", append(headers, "Content-Type: text/html; charset=utf-8", fmt.Sprint("Content-Length: ", len(body)))...)
+	x.say(body)
+}
+
+func (x *exchange) status(line string, headers ...string) {
+	x.say("HTTP/1.1 " + line + "\r\n" + strings.Join(append(headers, "Connection: close"), "\r\n") + "\r\n\r\n")
+}
+
+// stream begins an event stream, with further headers, and says its first bytes.
+func (x *exchange) stream(bytes string, headers ...string) {
+	x.status("200 OK", append(headers, "Content-Type: text/event-stream", "Cache-Control: no-store")...)
+	x.say(bytes)
+}
+
+// pause waits until the page heard the data "go", and everything before it.
+func (x *exchange) pause() {
+	select {
+	case <-x.script.went:
+	case <-x.gone():
+	}
+}
+
+// hang keeps the connection open until the browser or the test ends it.
+func (x *exchange) hang() { <-x.gone() }
+
+func (x *exchange) gone() <-chan struct{} {
+	gone := make(chan struct{})
+	x.script.serving.Go(func() {
+		defer close(gone)
+		io.Copy(io.Discard, x.reader)
+	})
+	return gone
+}
+
+// back says in the page's log with which id the browser came back, and stays.
+func (x *exchange) back() {
+	id := "none"
+	if ids, sent := x.Header["Last-Event-Id"]; sent {
+		id = strings.Join(ids, "|")
+	}
+	x.stream("data: back with " + id + "\n\n")
+	x.hang()
+}
+
+// A pin is one thing that Comet relies on in a browser.
+type pin struct {
+	name   string
+	answer func(x *exchange)
+	listen string              // JavaScript; default listen()
+	want   []string            // the page's log
+	differ map[string][]string // the log in those browsers where it is another one
+}
+
+// check goes through pins, one after the other, in one tab of each browser.
+func check(t *testing.T, pins []pin) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		tab := newSessionIn(t, in).open("about:blank")
+		tab.expect("") // browsers write to the console of what is wrong here on purpose
+		for _, pin := range pins {
+			t.Run(pin.name, func(t *testing.T) { pin.check(t, tab, in) })
+		}
+	})
+}
+
+func (pin pin) check(t *testing.T, tab *tab, in string) {
+	tab.t = t
+	s := newScript(t, pin.answer)
+	tab.navigate(s.url)
+	start, want := pin.listen, pin.want
+	if start == "" {
+		start = "listen()"
+	}
+	if differs, does := pin.differ[in]; does {
+		want = differs
+	}
+	eval[any](tab, start)
+	tab.until(fmt.Sprintf("log.length >= %d || log.length && source.readyState === 2", len(want)))
+	if got := eval[[]string](tab, "log"); !slices.Equal(got, want) {
+		t.Errorf("in %s the page heard\n\t%s\nwant\n\t%s", in, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
