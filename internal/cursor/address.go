@@ -148,48 +148,112 @@ func ParseChannel(s string) (Channel, error) {
 // version is ErrVersion, anything else ErrBadAddress.
 func ParseAddress(query string) (Address, error) {
 	var a Address
-	values, err := url.ParseQuery(query)
+	f, err := readFields(query)
 	if err != nil {
-		return a, fmt.Errorf("%w: %w", ErrBadAddress, err)
-	}
-	if v, ok := values["v"]; ok && (len(v) != 1 || v[0] != strconv.Itoa(Version)) {
-		return a, fmt.Errorf("%w: %.20q, this server speaks %d", ErrVersion, v, Version)
-	}
-	if err := once(values, "p", "g", "pull", "wait", "after"); err != nil {
 		return a, err
 	}
-	if p := values.Get("p"); p != "" {
-		if a.Process, err = ParseProcess(p); err != nil {
+	if f.process.value != "" {
+		if a.Process, err = ParseProcess(f.process.value); err != nil {
 			return a, err
 		}
 	}
-	if a.Group = values.Get("g"); a.Group != "" && !validGroup(a.Group) {
+	if a.Group = f.group.value; a.Group != "" && !validGroup(a.Group) {
 		return a, fmt.Errorf("%w: the group %.40q is none", ErrBadAddress, a.Group)
 	}
-	if a.Channels, err = parseChannels(values["c"]); err != nil {
+	if a.Channels, err = parseChannels(f.channels); err != nil {
 		return a, err
 	}
-	switch pull := values.Get("pull"); pull {
+	switch f.pull.value {
 	case "", "auto":
 	case "ask":
 		a.PullAsk = true
 	default:
-		return a, fmt.Errorf("%w: pull=%.20q; allowed is pull=ask", ErrBadAddress, pull)
+		return a, fmt.Errorf("%w: pull=%.20q; allowed is pull=ask", ErrBadAddress, f.pull.value)
 	}
-	switch wait := values.Get("wait"); wait {
+	switch f.wait.value {
 	case "":
 	case "no":
 		a.Brief = true
 	default:
-		return a, fmt.Errorf("%w: wait=%.20q; allowed is wait=no", ErrBadAddress, wait)
+		return a, fmt.Errorf("%w: wait=%.20q; allowed is wait=no", ErrBadAddress, f.wait.value)
 	}
-	a.After = values.Get("after")
+	a.After = f.after.value
 	return a, nil
+}
+
+// fields are a query's parameters that an address knows. They are read without
+// url.Values, for every request and every command reads them.
+type fields struct {
+	version, process, group, pull, wait, after field
+	channels                                   []string
+}
+
+type field struct {
+	value string
+	times int
+}
+
+func readFields(query string) (f fields, err error) {
+	for pair := range strings.SplitSeq(query, "&") {
+		if strings.Contains(pair, ";") {
+			return f, fmt.Errorf("%w: a semicolon separates nothing in a query", ErrBadAddress)
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		if key, err = url.QueryUnescape(key); err == nil {
+			value, err = url.QueryUnescape(value)
+		}
+		if err != nil {
+			return f, fmt.Errorf("%w: %w", ErrBadAddress, err)
+		}
+		if key == "c" {
+			f.channels = append(f.channels, value)
+		} else if known := f.field(key); known != nil && known.times == 0 {
+			*known = field{value, 1}
+		} else if known != nil {
+			known.times++
+		}
+	}
+	return f, f.check()
+}
+
+func (f *fields) field(key string) *field {
+	switch key {
+	case "v":
+		return &f.version
+	case "p":
+		return &f.process
+	case "g":
+		return &f.group
+	case "pull":
+		return &f.pull
+	case "wait":
+		return &f.wait
+	case "after":
+		return &f.after
+	}
+	return nil
+}
+
+// check refuses another version, whatever else stands there, and what stands
+// there twice.
+func (f *fields) check() error {
+	if v := f.version; v.times > 1 || v.times == 1 && v.value != strconv.Itoa(Version) {
+		return fmt.Errorf("%w: %.20q, this server speaks %d", ErrVersion, v.value, Version)
+	}
+	for _, key := range [...]string{"p", "g", "pull", "wait", "after"} {
+		if f.field(key).times > 1 {
+			return fmt.Errorf("%w: %s= stands in it twice", ErrBadAddress, key)
+		}
+	}
+	return nil
 }
 
 func parseChannels(values []string) ([]Channel, error) {
 	channels := make([]Channel, 0, len(values))
-	seen := make(map[string]bool, len(values))
+	var seen map[string]bool // a single one cannot stand there twice
+	if len(values) > 1 {
+		seen = make(map[string]bool, len(values))
+	}
 	for _, v := range values {
 		c, err := ParseChannel(v)
 		if err != nil {
@@ -198,17 +262,10 @@ func parseChannels(values []string) ([]Channel, error) {
 		if seen[c.Name] {
 			return nil, fmt.Errorf("%w: the channel %s stands in it twice", ErrBadAddress, c.Name)
 		}
-		seen[c.Name] = true
+		if seen != nil {
+			seen[c.Name] = true
+		}
 		channels = append(channels, c)
 	}
 	return channels, nil
-}
-
-func once(values url.Values, keys ...string) error {
-	for _, key := range keys {
-		if len(values[key]) > 1 {
-			return fmt.Errorf("%w: %s= stands in it twice", ErrBadAddress, key)
-		}
-	}
-	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -251,6 +253,37 @@ func normal(c cursor.Cursor) map[string]bool {
 		m[fmt.Sprint(p)] = true
 	}
 	return m
+}
+
+// FuzzQuery: an address is read as net/url would read it.
+func FuzzQuery(f *testing.F) {
+	f.Add("v=1&p=" + token + "&c=a&c=b&after=x")
+	f.Add("&&c=%61%2fb&%63=d&x=%zz")
+	f.Add("c=a;c=b&after=1+2&after")
+	f.Fuzz(func(t *testing.T, query string) {
+		a, err := cursor.ParseAddress(query)
+		values, bad := url.ParseQuery(query)
+		switch {
+		case bad != nil && !errors.Is(err, cursor.ErrBadAddress):
+			t.Fatalf("%q: %v, but net/url refuses it: %v", query, err, bad)
+		case err != nil:
+			return
+		}
+		var names []string
+		for _, c := range values["c"] {
+			name, _, _ := strings.Cut(c, "@")
+			names = append(names, name)
+		}
+		var got []string
+		for _, c := range a.Channels {
+			got = append(got, c.Name)
+		}
+		process, _, _ := strings.Cut(values.Get("p"), ".")
+		if !slices.Equal(got, names) || a.After != values.Get("after") || a.Process.Token != process ||
+			a.PullAsk != (values.Get("pull") == "ask") {
+			t.Fatalf("%q became %+v, but is %v", query, a, values)
+		}
+	})
 }
 
 // FuzzParseAddress: no query breaks the parser, and an accepted one is written
