@@ -13,23 +13,23 @@ import (
 // the process's lock.
 type privateChannel struct {
 	process *ClientProcess
-	spec    Spec
-	state   *life
-	box     *mailbox.Box
-	heard   bool            // its tab asked for it, at Open or by register
-	endedAt uint64          // the number under which its end was sent
 	before  *privateChannel // had the name; its end is told first
+	endedAt uint64          // the number under which its end was sent
+	heard   bool            // its tab asked for it, at Open or by register
+	state   life
+	box     mailbox.Box
+	spec    Spec
 	pull    pull
 }
 
 func newPrivateChannel(p *ClientProcess, spec Spec) *privateChannel {
 	return &privateChannel{
-		process: p, spec: spec, state: newLife(spec.Stop), box: mailbox.New(spec.Size, spec.MaxBytes),
+		process: p, spec: spec, state: life{stop: spec.Stop}, box: *mailbox.New(spec.Size, spec.MaxBytes),
 	}
 }
 
 func (c *privateChannel) name() string { return c.spec.Name }
-func (c *privateChannel) life() *life  { return c.state }
+func (c *privateChannel) life() *life  { return &c.state }
 
 func (c *privateChannel) put(ctx context.Context, data []byte) error {
 	if err := ctx.Err(); err != nil {

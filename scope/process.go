@@ -15,23 +15,24 @@ import (
 // owns its private channels, numbers what is sent of them, and knows when its
 // tab was last there. Safe for concurrent use.
 type ClientProcess struct {
+	mu        sync.Mutex
+	boxes     []*privateChannel // in rotation, ended ones too while they have something to say
+	turn      int
+	number    uint64         // of the newest event sent
+	current   *processReader // nil while no event stream carries it
+	connected bool           // it ever had one
+	state     life           // not under mu, nor are the next three
+
 	site    *Site
 	session string
 	token   string
-	state   life
 
-	mu         sync.Mutex
-	boxes      []*privateChannel          // in rotation, ended ones too while they have something to say
 	names      map[string]*privateChannel // the latest of each name
 	wanted     map[string]bool            // registered before they were created
-	turn       int
-	number     uint64 // of the newest event sent
-	received   uint64 // up to this number the tab is known to have heard
-	forgotten  uint64 // a channel that ended at this number is remembered no more
+	received   uint64                     // up to this number the tab is known to have heard
+	forgotten  uint64                     // a channel that ended at this number is remembered no more
 	generation uint64
-	current    *processReader // nil while no event stream carries it
-	connected  bool           // it ever had one
-	away       time.Time      // since when it is inactive
+	away       time.Time // since when it is inactive
 	waiters    map[*waiter]struct{}
 	reading    context.Context // of its pulls; made by the first
 	cancel     context.CancelFunc

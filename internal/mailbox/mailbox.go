@@ -47,7 +47,7 @@ type Box struct {
 	unsent         []Entry // from head on
 	head           int
 	unsentBytes    int
-	sent           *ring.Ring[Entry]
+	sent           ring.Ring[Entry]
 	discarded      uint64
 	final          bool // the last entry, sent or not, is final
 }
@@ -55,7 +55,7 @@ type Box struct {
 // New returns an empty box for at most size unsent entries of at most maxBytes
 // bytes together; as much is kept of what was sent.
 func New(size, maxBytes int) *Box {
-	return &Box{size: size, maxBytes: maxBytes, sent: ring.New[Entry](size+1, maxBytes)}
+	return &Box{size: size, maxBytes: maxBytes, sent: *ring.New[Entry](size+1, maxBytes)}
 }
 
 // Put adds data to the unsent entries; the box owns it from then on. When it
