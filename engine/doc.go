@@ -41,7 +41,17 @@
 //
 // and reads until tail; what the sink was offered meanwhile joins on by its Prev.
 // An offer whose Prev is not the last position seen is a hole of the feed, and is
-// mended by a Read.
+// mended by a Read. The last offers of all may be lost too, which no later one
+// betrays: whoever watches a feed that is not reliable compares with [Engine.Tails]
+// now and then.
+//
+// # Tags
+//
+// A store that copies to its replicas after it has answered may lose entries that
+// it acknowledged when one of them takes over, and give their numbers to others in
+// the same epoch. Its engine marks every entry with a Tag, which is part of the
+// position: a position of what was lost is [ErrEpoch], and Prev with PrevTag is the
+// predecessor and not merely one of its number.
 //
 // # Who owns what
 //

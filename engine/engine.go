@@ -14,6 +14,9 @@ type Entry struct {
 	// Prev is the Seq of the entry before this one in this channel, also when that
 	// one is no longer kept; the Seq of the genesis for the first of all.
 	Prev uint64
+	// PrevTag is the Tag of that entry; 0 where the engine makes none, or does not
+	// know it here.
+	PrevTag uint32
 	// Data is shared by all readers and read-only.
 	Data []byte
 	// At is when the engine took the entry, by the engine's clock: for show, not
@@ -132,6 +135,12 @@ type Engine interface {
 	// log. It is authoritative: what was acknowledged before the call is not after
 	// it.
 	Tail(ctx context.Context, n Name) (Position, error)
+
+	// Tails is Tail for many names at once, at less than the cost of as many calls:
+	// the position of each name in the order of the names, the zero Position for
+	// one without a log. Each is authoritative by itself; together they are no
+	// snapshot. One bad name is ErrBadName for all.
+	Tails(ctx context.Context, names []Name) ([]Position, error)
 
 	// Watch offers new entries to sink until stop is called. Every entry
 	// acknowledged after Watch returned is offered, or else visible to Tail at

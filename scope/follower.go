@@ -17,6 +17,7 @@ import (
 type entry struct {
 	at      engine.Position
 	prev    uint64
+	prevTag uint32
 	ordinal uint64 // in the ring
 	data    []byte
 	frame   atomic.Pointer[sse.Frame]
@@ -60,6 +61,7 @@ type follower struct {
 	head      atomic.Uint64         // ring.Next, for a look without the lock
 	last      atomic.Pointer[entry] // the newest entry while it is kept, likewise
 	passes    uint64                // repairs that are done
+	reborn    uint64                // the ordinal at which the log was last found to have another history
 	repairing bool
 	again     bool // something came up during the repair
 }
@@ -73,7 +75,7 @@ func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), e
 	if err != nil {
 		return nil, err
 	}
-	if err := f.load(ctx); err != nil {
+	if err := f.load(ctx, false); err != nil {
 		return stop, err
 	}
 	f.mu.Lock()
@@ -84,8 +86,9 @@ func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), e
 	return stop, nil
 }
 
-// load takes what the log keeps.
-func (f *follower) load(ctx context.Context) error {
+// load takes what the log keeps. rewound: what this node has is not in the log's
+// history any more, whatever the epochs say.
+func (f *follower) load(ctx context.Context, rewound bool) error {
 	batch, err := f.log.Last(ctx, f.name, f.size)
 	if err != nil {
 		return err
@@ -96,6 +99,9 @@ func (f *follower) load(ctx context.Context) error {
 		f.last.Store(nil)
 		f.ring.Skip()
 		f.head.Store(f.ring.Next())
+		if rewound || f.tail.Epoch != batch.Top.Epoch {
+			f.reborn = f.ring.Next()
+		}
 	}
 	f.genesis = 0
 	if len(batch.Entries) == 0 {
@@ -110,7 +116,7 @@ func (f *follower) load(ctx context.Context) error {
 
 // push needs f.mu.
 func (f *follower) push(e engine.Entry) {
-	last := &entry{at: e.Position, prev: e.Prev, ordinal: f.ring.Next(), data: e.Data}
+	last := &entry{at: e.Position, prev: e.Prev, prevTag: e.PrevTag, ordinal: f.ring.Next(), data: e.Data}
 	f.ring.Push(last, len(e.Data))
 	f.tail = e.Position
 	if f.ring.Len() == 0 { // too large to be kept
@@ -127,9 +133,9 @@ func (f *follower) Offer(e engine.Entry) {
 	case f.tail.Epoch == "":
 		f.mu.Unlock() // not loaded yet
 		f.repair()
-	case e.Position.Epoch == f.tail.Epoch && e.Position.Seq <= f.tail.Seq:
-		f.mu.Unlock() // known
-	case e.Position.Epoch == f.tail.Epoch && e.Prev == f.tail.Seq:
+	case f.knows(e.Position):
+		f.mu.Unlock()
+	case f.follows(e):
 		f.push(e)
 		f.mu.Unlock()
 		f.notify()
@@ -137,6 +143,26 @@ func (f *follower) Offer(e engine.Entry) {
 		f.mu.Unlock()
 		f.repair()
 	}
+}
+
+// knows reports that an entry is behind the tail and, as far as tags tell, the one
+// that was heard under its number: after a failover it may be another, which the
+// ring need not keep to compare with. It needs f.mu.
+func (f *follower) knows(at engine.Position) bool {
+	if at.Epoch != f.tail.Epoch || at.Seq > f.tail.Seq {
+		return false
+	}
+	if at.Tag == 0 || at.Seq == f.tail.Seq {
+		return agree(at, f.tail)
+	}
+	e, ok := f.ring.At(f.ring.Search(func(e *entry) bool { return e.at.Seq >= at.Seq }))
+	return ok && e.at == at
+}
+
+// follows reports that e is the entry after the tail. It needs f.mu.
+func (f *follower) follows(e engine.Entry) bool {
+	before := engine.Position{Epoch: e.Position.Epoch, Seq: e.Prev, Tag: e.PrevTag}
+	return before.Epoch == f.tail.Epoch && before.Seq == f.tail.Seq && agree(before, f.tail)
 }
 
 // Dirty takes the engine's word that the feed may have lost something.
@@ -198,7 +224,9 @@ const (
 // errBehind: the replica that answered has not got what the tail promises.
 var errBehind = errors.New("scope: replica behind the tail")
 
-// catchUp reads until the authoritative tail is reached.
+// catchUp reads until the authoritative tail is reached. A tail before what this
+// node has is that of a moment ago, or of a log that lost its end in a failover:
+// the log says which.
 func (f *follower) catchUp() error {
 	tail, err := f.log.Tail(f.ctx, f.name)
 	if err != nil {
@@ -208,34 +236,40 @@ func (f *follower) catchUp() error {
 		f.mu.RLock()
 		have := f.tail
 		f.mu.RUnlock()
-		if have.Epoch == tail.Epoch && have.Seq >= tail.Seq {
+		if have == tail {
 			return nil
 		}
 		batch, err := f.log.Read(f.ctx, f.name, have, repairPage)
 		switch {
 		case errors.Is(err, engine.ErrTrimmed), errors.Is(err, engine.ErrEpoch):
-			return f.load(f.ctx)
+			return f.load(f.ctx, errors.Is(err, engine.ErrEpoch))
 		case err != nil:
 			return err
-		case len(batch.Entries) == 0:
+		case have.Epoch == tail.Epoch && have.Seq >= tail.Seq:
+			f.take(have, batch.Entries)
+			return nil
+		case !f.take(have, batch.Entries):
 			return errBehind
 		}
-		f.take(batch.Entries)
 	}
 }
 
 const repairPage = 256
 
 // take adds entries that were read from the log, but for those which the feed
-// brought in the meantime.
-func (f *follower) take(entries []engine.Entry) {
+// brought in the meantime, and stops at one that is of another history than theirs.
+// It reports whether the tail is another than before the read.
+func (f *follower) take(before engine.Position, entries []engine.Entry) (moved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range entries {
 		if e.Position.Epoch == f.tail.Epoch && e.Position.Seq > f.tail.Seq {
 			f.push(e)
+		} else if !f.knows(e.Position) {
+			break
 		}
 	}
+	return f.tail != before
 }
 
 // A place is where a position stands in the ring.
@@ -308,7 +342,14 @@ func (f *follower) before(ordinal uint64) engine.Position {
 	if p, ok := f.ring.At(ordinal - 1); ok && ordinal > 0 {
 		return p.at
 	}
-	return engine.Position{Epoch: e.at.Epoch, Seq: e.prev}
+	return engine.Position{Epoch: e.at.Epoch, Seq: e.prev, Tag: e.prevTag}
+}
+
+// isReborn reports that what stood at ordinal is not of the log's history any more.
+func (f *follower) isReborn(ordinal uint64) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return ordinal < f.reborn
 }
 
 // oldest returns the ordinal of the oldest entry kept and the position before it.

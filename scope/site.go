@@ -120,17 +120,18 @@ type Hooks struct {
 // A Site is one application's registry: its site channels by name, its sessions
 // with their client processes, and its event streams. Safe for concurrent use.
 type Site struct {
-	config SiteConfig
-	caps   engine.Caps
-	owned  bool // the engine is the Site's
-	wheel  *wheel.Wheel
-	probe  time.Duration
-	ctx    context.Context // of all that runs for the Site
-	cancel context.CancelFunc
-	work   sync.WaitGroup // of goroutines that call the app or the session store
-	ending sync.Once
-	ended  chan struct{} // closed when Shutdown is done, endErr is set before
-	endErr error
+	config  SiteConfig
+	caps    engine.Caps
+	owned   bool // the engine is the Site's
+	wheel   *wheel.Wheel
+	probe   time.Duration
+	probing sync.Once
+	ctx     context.Context // of all that runs for the Site
+	cancel  context.CancelFunc
+	work    sync.WaitGroup // of goroutines that call the app or the session store
+	ending  sync.Once
+	ended   chan struct{} // closed when Shutdown is done, endErr is set before
+	endErr  error
 
 	mu                        sync.Mutex
 	hooks                     Hooks

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 	"weak"
 
 	"github.com/ocsigo/comet/engine"
@@ -116,21 +115,9 @@ func (c *siteChannel) open(ctx context.Context) error {
 		return err
 	}
 	if !c.site.caps.ReliableFeed {
-		c.probe()
+		c.site.startProbing()
 	}
 	return nil
-}
-
-// probe compares with the log's tail now and then: the feed may have lost the
-// last entry, which no later one would betray.
-func (c *siteChannel) probe() {
-	c.follower.repair()
-	w := weak.Make(c)
-	c.site.wheel.After(jitter(c.site.probe, 0.3), func() {
-		if c := w.Value(); c != nil && c.follower.ctx.Err() == nil {
-			c.probe()
-		}
-	})
 }
 
 // weakSink lets the engine feed a channel without holding it.
@@ -281,7 +268,3 @@ func (c *siteChannel) wakeLoop() {
 		}
 	}
 }
-
-// defaultProbe is how often the tail of a log with an unreliable feed is asked
-// for.
-const defaultProbe = 20 * time.Second

@@ -98,7 +98,7 @@ func (r *siteReader) next(b *sse.Batch) bool {
 	}
 	e, at, skipped := f.next(r.ordinal)
 	switch {
-	case skipped && f.epoch() != r.at.Epoch:
+	case skipped && f.isReborn(r.ordinal):
 		r.sayFull(b, byReset)
 	case skipped && !f.newest:
 		r.sayFull(b, byTrimmed)
@@ -155,10 +155,4 @@ func (c *siteChannel) event() string {
 		return ""
 	}
 	return c.spec.Event
-}
-
-func (f *follower) epoch() string {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.tail.Epoch
 }

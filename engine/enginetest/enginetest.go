@@ -60,6 +60,7 @@ var cases = []testCase{
 	{"last", "history n is exactly the newest n, and what follows joins on without hole or duplicate", caseLast},
 	{"prefix", "instances that share an engine must not see each other's channels", casePrefix},
 	{"ensure", "nodes that start together must agree on one log, and hear when they disagree on its spec", caseEnsure},
+	{"tails", "the probe for what the feed lost asks for thousands of tails: each must be its own log's, and a missing log must not hide the others", caseTails},
 	{"nochannel", "a missing log must be told from an empty one", caseNoChannel},
 	{"watch", "an entry acknowledged after Watch returned must be offered, or be before the tail", caseWatch},
 	{"stop", "after stop a sink may be gone", caseStop},

@@ -161,6 +161,9 @@ func (k *kit) chain(after engine.Position, entries []engine.Entry) {
 		if entry.Prev != after.Seq {
 			k.Fatalf("entry %d at %v has Prev %d, its predecessor is at %d", i, p, entry.Prev, after.Seq)
 		}
+		if entry.PrevTag != 0 && after.Tag != 0 && entry.PrevTag != after.Tag {
+			k.Fatalf("entry %d at %v has PrevTag %d, its predecessor is at %v", i, p, entry.PrevTag, after)
+		}
 		if k.caps().ContiguousSeq && p.Seq != after.Seq+1 {
 			k.Fatalf("entry %d is at %v after %v, and Caps say ContiguousSeq", i, p, after)
 		}

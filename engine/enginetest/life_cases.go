@@ -161,7 +161,13 @@ var logCalls = []call{
 	}},
 }
 
-var allCalls = append([]call{ensureCall, deleteCall}, logCalls...)
+// tailsCall answers for a name without a log, and fails for a bad one.
+var tailsCall = call{"Tails", func(e engine.Engine, ctx context.Context, n engine.Name) error {
+	_, err := e.Tails(ctx, []engine.Name{n})
+	return err
+}}
+
+var allCalls = append([]call{ensureCall, deleteCall, tailsCall}, logCalls...)
 
 func caseNoChannel(k *kit) {
 	n := k.name()

@@ -213,7 +213,7 @@ func (k *kit) page(n engine.Name, after *engine.Position) engine.Batch {
 	if errors.Is(err, engine.ErrTrimmed) {
 		batch, err = e.Last(k.ctx, n, math.MaxInt)
 		if err == nil && len(batch.Entries) > 0 {
-			after.Seq = batch.Entries[0].Prev
+			after.Seq, after.Tag = batch.Entries[0].Prev, batch.Entries[0].PrevTag
 		}
 	} else if len(batch.Entries) > max {
 		k.Fatalf("%d entries where at most %d were asked for", len(batch.Entries), max)
@@ -351,6 +351,37 @@ func caseLast(k *kit) {
 		}
 		positions = append(positions, k.append(n, all[4:]...)...)
 	}
+}
+
+func caseTails(k *kit) {
+	const logs = 300
+	var names []engine.Name
+	var want []engine.Position
+	for i := range logs {
+		if i%7 == 3 { // no log has this name
+			names, want = append(names, k.name()), append(want, engine.Position{})
+			continue
+		}
+		n, tail := k.log(engine.Spec{Size: 2, Newest: i%5 == 1})
+		for _, p := range k.append(n, texts(i%4)...) {
+			tail = p
+		}
+		names, want = append(names, n), append(want, tail)
+	}
+	names, want = append(names, names[0]), append(want, want[0])
+	for i, e := range k.handles {
+		got, err := retry(k, func() ([]engine.Position, error) { return e.Tails(k.ctx, names) })
+		k.must(err)
+		if !slices.Equal(got, want) {
+			k.Fatalf("handle %d: the tails are %.300v, want %.300v", i, got, want)
+		}
+		none, err := e.Tails(k.ctx, nil)
+		if err != nil || len(none) != 0 {
+			k.Fatalf("handle %d: the tails of no names are %v, %v", i, none, err)
+		}
+	}
+	_, err := k.any().Tails(k.ctx, []engine.Name{names[0], {Prefix: k.prefix}})
+	k.want(err, engine.ErrBadName)
 }
 
 func casePrefix(k *kit) {

@@ -24,6 +24,7 @@ type mutant struct {
 	append  func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error)
 	read    func(n engine.Name, after engine.Position, max int) (engine.Batch, error)
 	last    func(n engine.Name, k int) (engine.Batch, error)
+	tails   func(ctx context.Context, names []engine.Name) ([]engine.Position, error)
 	watch   func(ctx context.Context, n engine.Name, sink engine.Sink) (func(), error)
 	delete  func(n engine.Name) error
 	name    func(engine.Name) engine.Name
@@ -75,6 +76,17 @@ func (m *mutant) Last(ctx context.Context, n engine.Name, k int) (engine.Batch, 
 func (m *mutant) Tail(ctx context.Context, n engine.Name) (engine.Position, error) {
 	ctx, n = m.in(ctx, n)
 	return m.Engine.Tail(ctx, n)
+}
+
+func (m *mutant) Tails(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
+	named := slices.Clone(names)
+	for i := range named {
+		ctx, named[i] = m.in(ctx, names[i])
+	}
+	if m.tails != nil {
+		return m.tails(ctx, named)
+	}
+	return m.Engine.Tails(ctx, named)
 }
 
 func (m *mutant) Watch(ctx context.Context, n engine.Name, sink engine.Sink) (func(), error) {
@@ -258,6 +270,12 @@ var breaks = []struct {
 				err = nil
 			}
 			return info, err
+		}
+	}},
+	{"missing are left out", "tails", func(m *mutant) {
+		m.tails = func(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
+			tails, err := m.Engine.Tails(ctx, names)
+			return slices.DeleteFunc(tails, engine.Position.IsZero), err
 		}
 	}},
 	{"missing is made", "nochannel", func(m *mutant) {

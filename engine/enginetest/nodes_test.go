@@ -71,6 +71,15 @@ func (d *node) Tail(ctx context.Context, n engine.Name) (engine.Position, error)
 	return d.store.Tail(ctx, n)
 }
 
+func (d *node) Tails(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
+	for _, n := range names {
+		if err := d.enter(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	return d.store.Tails(ctx, names)
+}
+
 func (d *node) Watch(ctx context.Context, n engine.Name, s engine.Sink) (func(), error) {
 	if err := d.enter(ctx, n); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -180,6 +181,19 @@ func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, erro
 	}
 	tail, err := l.tail()
 	return tail, explain("tail", n, err)
+}
+
+// Tails implements engine.Engine.
+func (e *Engine) Tails(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
+	tails := make([]engine.Position, len(names))
+	for i, n := range names {
+		tail, err := e.Tail(ctx, n)
+		if err != nil && !errors.Is(err, engine.ErrNoChannel) {
+			return nil, err
+		}
+		tails[i] = tail
+	}
+	return tails, nil
 }
 
 // Watch implements engine.Engine. Offers are made inside Append, so that a sink is
