@@ -1,7 +1,8 @@
 #!/bin/sh
-# All tests, on a fresh machine: needs Go, and installs Chromium and Firefox from
-# Debian's packages where they are missing and it may (as root, with apt-get). Where
-# it may not, their tests are skipped and say so; with CI=true that is a failure.
+# All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, nginx,
+# HAProxy, Caddy, curl and Node from Debian's packages where they are missing and it
+# may (as root, with apt-get). Where it may not, their tests are skipped and say so;
+# with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")"
 
@@ -53,10 +54,13 @@ step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
 GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
 
-step "browser tests"
+step "browsers and proxies"
 missing=
 for browser in chromium firefox-esr; do
 	command -v "$browser" >/dev/null 2>&1 || missing="$missing $browser"
+done
+for tool in nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do
+	command -v "${tool%:*}" >/dev/null 2>&1 || missing="$missing ${tool#*:}"
 done
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	# shellcheck disable=SC2086 # they are words
@@ -64,6 +68,7 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
 fi
 if [ "${CI:-}" = true ]; then
 	COMET_BROWSER=required
-	export COMET_BROWSER
+	COMET_PROXIES=required
+	export COMET_BROWSER COMET_PROXIES
 fi
 cd e2e && go test -race -timeout 10m -v ./...

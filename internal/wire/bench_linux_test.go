@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -32,8 +33,37 @@ func BenchmarkFanOut(b *testing.B) {
 	for _, size := range []int{64, 1024} {
 		for _, k := range []kind{{way: best, listen: listenTCP}, {way: parked, listen: shy(listenTCP)}} {
 			b.Run(fmt.Sprintf("%s/%dB", k.way.name, size), func(b *testing.B) {
-				h := newHall(b, k.listen, streams, size)
+				h := newHall(b, k, streams, size)
 				measure(b, streams, func() {
+					h.missing.Add(streams)
+					for _, s := range h.streams {
+						s.say()
+					}
+					h.missing.Wait()
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkFanOutCompressed is BenchmarkFanOut of events that are made anew each
+// time and shared: compressed once, then sent to 1,000. The text is prose of this
+// repository's.
+func BenchmarkFanOutCompressed(b *testing.B) {
+	const streams = 1000
+	prose, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{600, 5000} {
+		for _, coding := range []string{"", "gzip", "zstd"} {
+			b.Run(fmt.Sprintf("%s/%dB", cmp.Or(coding, "identity"), size), func(b *testing.B) {
+				h, at := newHall(b, kind{way: best, listen: listenTCP, coding: coding}, streams, 0), 0
+				measure(b, streams, func() {
+					at = (at + 7) % (len(prose) - size)
+					if h.frame, err = sse.NewFrame("chat", prose[at:at+size]); err != nil {
+						b.Fatal(err)
+					}
 					h.missing.Add(streams)
 					for _, s := range h.streams {
 						s.say()
@@ -51,7 +81,7 @@ func BenchmarkPrivate(b *testing.B) {
 	const streams = 1000
 	for _, k := range []kind{{way: best, listen: listenTCP}, {way: parked, listen: shy(listenTCP)}} {
 		b.Run(k.way.name, func(b *testing.B) {
-			h, i := newHall(b, k.listen, streams, 64), 0
+			h, i := newHall(b, k, streams, 64), 0
 			measure(b, 1, func() {
 				h.missing.Add(1)
 				h.streams[i%streams].say()
@@ -70,7 +100,7 @@ func BenchmarkIdle(b *testing.B) {
 		b.Run(k.way.name, func(b *testing.B) {
 			for b.Loop() {
 				before, heapBefore, cpuBefore := rss(), heap(), cpu()
-				h := newHall(b, k.listen, streams, 64)
+				h := newHall(b, k, streams, 64)
 				connecting := cpu() - cpuBefore
 				b.ReportMetric(float64(connecting.Microseconds())/streams, "cpu-µs/connect")
 				b.ReportMetric(float64(rss()-before)/streams, "rss-B/stream")
@@ -127,6 +157,7 @@ func heap() int {
 // hall is a server with its event streams, and the process that reads them.
 type hall struct {
 	streams []*seat
+	frame   *sse.Frame     // of the event that is due; nil: it is each one's own
 	missing sync.WaitGroup // deliveries that were not written yet
 	close   func()
 }
@@ -152,7 +183,11 @@ func (s *seat) Start(wake func()) {
 
 func (s *seat) Collect(b *sse.Batch, _ int) (bool, error) {
 	if s.due.Swap(false) {
-		b.Event(nil, "", s.data)
+		if f := s.hall.frame; f != nil {
+			b.Frame([]byte("0.1a2b"), f)
+		} else {
+			b.Event(nil, "", s.data)
+		}
 		s.hall.missing.Done()
 	}
 	return false, nil
@@ -160,7 +195,7 @@ func (s *seat) Collect(b *sse.Batch, _ int) (bool, error) {
 
 func (s *seat) Gone(error) { s.gone.Done() }
 
-func newHall(tb testing.TB, listen listening, streams, size int) *hall {
+func newHall(tb testing.TB, k kind, streams, size int) *hall {
 	h := &hall{}
 	data := make([]byte, size)
 	var mu sync.Mutex
@@ -170,12 +205,12 @@ func newHall(tb testing.TB, listen listening, streams, size int) *hall {
 		mu.Lock()
 		h.streams = append(h.streams, s)
 		mu.Unlock()
-		wire.Serve(ctx, s, wire.Options{})
+		k.answer(ctx, s, wire.Options{})
 	}}
-	ln, _ := listen(tb)
+	ln, _ := k.listen(tb)
 	go func() { _ = srv.Serve(ln) }()
 	h.missing.Add(streams)
-	sink, stop := startSink(tb, ln.Addr().String(), streams)
+	sink, stop := startSink(tb, ln.Addr().String(), streams, k.coding)
 	h.close = sync.OnceFunc(func() {
 		stop()
 		_ = sink.Wait()
@@ -189,13 +224,13 @@ func newHall(tb testing.TB, listen listening, streams, size int) *hall {
 	return h
 }
 
-// sinkEnv, set to an address and a number, makes the test program a process that
+// sinkEnv, set to an address, a number and a coding, makes the test program a process that
 // opens that many event streams there and reads them until its input ends.
 const sinkEnv = "COMET_TEST_SINK"
 
-func startSink(tb testing.TB, addr string, streams int) (sink *exec.Cmd, stop func()) {
+func startSink(tb testing.TB, addr string, streams int, coding string) (sink *exec.Cmd, stop func()) {
 	sink = exec.Command(os.Args[0])
-	sink.Env = append(os.Environ(), fmt.Sprint(sinkEnv, "=", addr, " ", streams))
+	sink.Env = append(os.Environ(), fmt.Sprint(sinkEnv, "=", addr, " ", streams, " ", cmp.Or(coding, "identity")))
 	sink.Stderr = os.Stderr
 	in, err := sink.StdinPipe()
 	if err != nil {
@@ -209,19 +244,19 @@ func startSink(tb testing.TB, addr string, streams int) (sink *exec.Cmd, stop fu
 
 func init() {
 	if task := os.Getenv(sinkEnv); task != "" {
-		var addr string
+		var addr, coding string
 		var streams int
-		if _, err := fmt.Sscan(task, &addr, &streams); err != nil {
+		if _, err := fmt.Sscan(task, &addr, &streams, &coding); err != nil {
 			panic(err)
 		}
-		runSink(addr, streams)
+		runSink(addr, streams, coding)
 		os.Exit(0)
 	}
 }
 
 // runSink reads all streams in one epoll loop: Go's own would need a goroutine
 // and a buffer for each, and CPU that the server then lacks.
-func runSink(addr string, streams int) {
+func runSink(addr string, streams int, coding string) {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
@@ -241,7 +276,7 @@ func runSink(addr string, streams int) {
 			err = unix.Connect(fd, sa)
 		}
 		if err == nil {
-			_, err = unix.Write(fd, []byte(get))
+			_, err = unix.Write(fd, []byte(strings.ReplaceAll(get, "Host:", "Accept-Encoding: "+coding+"\r\nHost:")))
 		}
 		if err == nil {
 			err = unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
