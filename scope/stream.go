@@ -208,8 +208,9 @@ func (s *EventStream) say(b *sse.Batch, event string, data any) {
 	b.Event(s.cursor(id[:0]), "comet:"+event, encode(data))
 }
 
-// A cursorText is room for any cursor, on the caller's stack: no stream keeps one.
-type cursorText [cursor.MaxLength]byte
+// A cursorText is room for a cursor on the caller's stack: no stream keeps one. It
+// is as long as one with 32 positions may be (rule 4); a longer one is allocated.
+type cursorText [512]byte
 
 // cursor appends to buf the id of the event that is being written: every position
 // that moved since the address was made, or that it lacks (rule 4).
