@@ -34,8 +34,9 @@ step "tools for the page's side"
 if command -v npm >/dev/null 2>&1 || { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 &&
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends npm >/dev/null; }; then
 	npm install --prefix client --no-package-lock --silent || echo "esbuild and tsc could not be installed"
+	npm ci --prefix e2e/npm --silent || echo "htmx, Datastar and Turbo could not be installed"
 else
-	echo "npm could not be installed: the size and the types of comet.js are not checked"
+	echo "npm could not be installed: the size and the types of comet.js and the hypermedia clients are not checked"
 fi
 
 step "tests with the race detector; fuzz seeds, import arrows and dependencies included"

@@ -47,8 +47,10 @@ func TestMain(m *testing.M) {
 			shared.running.Close()
 		}
 	}
-	if programs.dir != "" {
-		os.RemoveAll(programs.dir)
+	for _, dir := range []string{programs.dir, hypermediaPrograms.dir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }
