@@ -10,6 +10,8 @@
 //	CreateNewest      all, in a Site       the newest value         a newer one replaces it
 //	CreateUnlimited   a tab, in a process  nothing: read when asked a tab far behind: full, the end
 //	External          all, elsewhere       what it keeps there      as it is there
+//	CreateDuplex      as Create, and who hears it may send to it
+//	CreateSignal      as CreateNewest, or a tab; it always has a value
 //
 // An unlimited channel is read when its tab connects, comes back or asks; what
 // it keeps is for a tab that lost the answer. A page is told of all that is over
@@ -106,6 +108,14 @@
 // source that waits. Check what Send returns: with ErrClosed in it, stop
 // sending; without, that one value was not taken. A name makes a channel
 // public, and keeps it alive while its source runs.
+//
+// # What tabs send
+//
+// [Receive] opens an inbox: a tab sends values to it by a command, checked, at a
+// bounded rate, in the tab's order and, if it numbers them, once each; the program
+// reads them with Next or All. [CreateDuplex] says them in a channel. What tabs
+// send is never what it should be: validate it, and take who it is from
+// [Received], never from the value.
 //
 // # Encodings
 //

@@ -103,6 +103,77 @@ func ExampleCreateUnlimited() {
 	// unread 7
 }
 
+// What a tab sends is read by the program, with who sent it.
+func ExampleReceive() {
+	type Vote struct{ Option string }
+	site := scope.NewSite()
+	votes, err := channel.Receive(site, channel.ReceiveConfig[Vote]{Name: "votes", Validate: func(v Vote) error {
+		if v.Option == "" {
+			return errors.New("choose an option")
+		}
+		return nil
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tab := must(site.NewProcess("session"))
+	pg := must(open(site, tab))
+	// in the page: fetch(url, {method: "POST", body: new URLSearchParams({send: "votes", value: JSON.stringify({Option: "tea"})})})
+	fmt.Println(pg.send("votes", `{"Option":"tea"}`))
+	fmt.Println(pg.send("votes", `{}`))
+	vote, err := votes.Next(context.Background())
+	fmt.Println(vote.Value.Option, vote.Process == tab, err)
+	// Output:
+	// <nil>
+	// comet: choose an option
+	// tea true <nil>
+}
+
+// A chat: what a tab sends, all tabs hear, as the program signs it.
+func ExampleCreateDuplex() {
+	type Message struct{ From, Text string }
+	site := scope.NewSite()
+	chat, err := channel.CreateDuplex(site, func(_ context.Context, r channel.Received[string]) (Message, error) {
+		if r.Value == "" {
+			return Message{}, channel.Refuse("there is nothing to say")
+		}
+		return Message{From: r.Reader.User, Text: r.Value}, nil
+	}, channel.DuplexConfig[string]{Channel: channel.Config{Name: "chat", Size: 100}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tab := must(site.NewProcess("session"))
+	pg := must(open(site, tab, chat))
+	pg.send("chat", `"hello"`)
+	pg.show(1)
+	fmt.Println(pg.send("chat", `""`))
+	// Output:
+	// chat {"From":"","Text":"hello"}
+	// comet: there is nothing to say
+}
+
+// A page shows the value there is and hears what it changes to, nothing twice.
+func ExampleCreateSignal() {
+	site := scope.NewSite()
+	level, err := channel.CreateSignal(site, 1, channel.NewestConfig{Name: "level"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	value, after, err := level.Sample(ctx)
+	fmt.Println("in the page:", value, err)
+	pg := must(open(site, nil, after))
+	level.Set(ctx, 1) // no change
+	level.Update(ctx, func(old int) (int, error) { return old + 1, nil })
+	pg.show(1)
+	// Output:
+	// in the page: 1 <nil>
+	// level 2
+}
+
 // The page's browser hears the other instance by itself; here is only said
 // what, and from where.
 func ExampleExternal() {

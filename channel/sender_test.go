@@ -18,7 +18,7 @@ import (
 // fasthttp closes every io.Closer it finds in a request's Locals: nothing here
 // may be one.
 func TestNothingIsAnIOCloser(t *testing.T) {
-	for _, v := range []any{&Sender[int]{}, &Channel[int]{}, &Unlimited[int]{}, &Stream[int]{}} {
+	for _, v := range []any{&Sender[int]{}, &Channel[int]{}, &Unlimited[int]{}, &Stream[int]{}, &Inbox[int]{}, &Duplex[int, int]{}, &Signal[int]{}} {
 		if _, closer := v.(io.Closer); closer {
 			t.Errorf("%T is an io.Closer", v)
 		}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -12,14 +14,13 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// maxCommand bounds a command's body in bytes: 16 names and tokens of the
-// greatest length, percent-encoded, fit.
-const maxCommand = 16 << 10
-
-// refusal is how a command is refused: {"error": …, "expected": …}.
+// refusal is how a command is refused: {"error": …}, and what helps to go on.
 type refusal struct {
 	Error    string `json:"error"`
 	Expected uint64 `json:"expected,omitempty"`
+	Value    int    `json:"value,omitempty"` // which of a send's values, from 1
+	Taken    int    `json:"taken,omitempty"` // how many of them were taken
+	Retry    int64  `json:"retry,omitempty"` // milliseconds
 }
 
 // command answers a POST to an event stream's address: a command to it.
@@ -29,7 +30,7 @@ func (m *comet) command(c *fiber.Ctx) error {
 		return refuse(c, fiber.StatusForbidden, refusal{Error: "commands of pages of other origins are refused " +
 			"unless Config.Origins names the origin"})
 	}
-	form, err := commandForm(c)
+	form, err := commandForm(c, m.site.MaxCommand())
 	if err != nil {
 		status := fiber.StatusBadRequest
 		if errors.Is(err, errTooLarge) {
@@ -49,16 +50,21 @@ func (m *comet) command(c *fiber.Ctx) error {
 	return c.JSON(reply)
 }
 
-var errTooLarge = fmt.Errorf("a command's body is at most %d bytes", maxCommand)
+// errTooLarge: the body is over SiteConfig.MaxCommand.
+var errTooLarge = errors.New("the command is too large")
+
+func tooLarge(limit int) error {
+	return fmt.Errorf("%w: its body is at most %d bytes", errTooLarge, limit)
+}
 
 // commandForm reads the body as a form, whatever it claims to be: fetch calls a
 // string text/plain.
-func commandForm(c *fiber.Ctx) (map[string][]string, error) {
+func commandForm(c *fiber.Ctx, limit int) (map[string][]string, error) {
 	if strings.HasPrefix(c.Get(fiber.HeaderContentType), fiber.MIMEMultipartForm) {
 		return nil, errors.New("a command is written as a query, pull=unread&n=2, " +
 			"and not as multipart/form-data: send new URLSearchParams(formData)")
 	}
-	body, err := commandBody(c)
+	body, err := commandBody(c, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -70,27 +76,27 @@ func commandForm(c *fiber.Ctx) (map[string][]string, error) {
 }
 
 // commandBody returns the body in memory of its own.
-func commandBody(c *fiber.Ctx) (string, error) {
+func commandBody(c *fiber.Ctx, limit int) (string, error) {
 	r := c.Request()
 	if r.IsBodyStream() {
-		return streamedBody(r.BodyStream())
+		return streamedBody(r.BodyStream(), limit)
 	}
-	if len(r.Body()) > maxCommand {
-		return "", errTooLarge
+	if len(r.Body()) > limit {
+		return "", tooLarge(limit)
 	}
 	return string(r.Body()), nil
 }
 
 // streamedBody reads some way past the bound, so that most clients who exceed it
 // have sent everything and hear the answer instead of a reset connection.
-func streamedBody(r io.Reader) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxCommand+1))
+func streamedBody(r io.Reader, limit int) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
 		return "", fmt.Errorf("reading the command: %w", err)
 	}
-	if len(data) > maxCommand {
-		_, _ = io.CopyN(io.Discard, r, 16*maxCommand) // whatever it ends with, the command is refused
-		return "", errTooLarge
+	if len(data) > limit {
+		_, _ = io.CopyN(io.Discard, r, 16*int64(limit)) // whatever it ends with, the command is refused
+		return "", tooLarge(limit)
 	}
 	return string(data), nil
 }
@@ -100,7 +106,13 @@ func (m *comet) refuseCommand(c *fiber.Ctx, err error) error {
 	var refused *scope.CommandError
 	switch {
 	case errors.As(err, &refused):
-		return refuse(c, commandStatus(refused.Code), refusal{Error: refused.Message, Expected: refused.Expected})
+		if refused.RetryAfter > 0 {
+			c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(refused.RetryAfter.Seconds()))))
+		}
+		return refuse(c, commandStatus(refused.Code), refusal{
+			Error: refused.Message, Expected: refused.Expected, Value: refused.Value, Taken: refused.Taken,
+			Retry: refused.RetryAfter.Milliseconds(),
+		})
 	case errors.Is(err, scope.ErrShutdown):
 		return refuse(c, fiber.StatusServiceUnavailable, refusal{Error: err.Error()})
 	}
@@ -118,6 +130,12 @@ func commandStatus(code string) int {
 		return fiber.StatusGone
 	case "busy":
 		return fiber.StatusTooManyRequests
+	case "full":
+		return fiber.StatusServiceUnavailable
+	case "large":
+		return fiber.StatusRequestEntityTooLarge
+	case "invalid":
+		return fiber.StatusUnprocessableEntity
 	}
 	return fiber.StatusBadRequest
 }

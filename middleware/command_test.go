@@ -71,7 +71,7 @@ func TestCommandRefusals(t *testing.T) {
 		"no such channel":   {b.do("POST", address, "pull=nothing"), 410, 0},
 		"wrong n":           {b.do("POST", address, "pull=count&n=7"), 409, 2},
 		"foreign process":   {stranger.do("POST", address, "pull=count"), 410, 0},
-		"larger than 16 KB": {b.do("POST", address, "pull="+strings.Repeat("x", 16<<10)), 413, 0},
+		"larger than 64 KB": {b.do("POST", address, "pull="+strings.Repeat("x", 64<<10)), 413, 0},
 	} {
 		var said struct {
 			Error    string

@@ -3,8 +3,8 @@ package scope
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/internal/cursor"
@@ -13,12 +13,12 @@ import (
 // Reply answers a command.
 type Reply struct {
 	// State tells what came of it: attached, detached, heard (registered),
-	// wanted (registered before it was created), closed, and for a pull waiting,
-	// reading, sent or seen.
+	// wanted (registered before it was created), closed, for a pull waiting,
+	// reading, sent or seen, and for a send taken, or seen when it was before.
 	State string `json:"state"`
 	// K is the number that an attached process has on the event stream.
 	K int `json:"k,omitempty"`
-	// N is the number of the newest pull.
+	// N is the number of the newest pull or send.
 	N uint64 `json:"n,omitempty"`
 	// Position is where a registered site channel begins; zero where that is left
 	// as it was.
@@ -27,12 +27,20 @@ type Reply struct {
 
 // A CommandError says why a command was refused.
 type CommandError struct {
-	// Code is bad (not a command), gone (no such process or channel), refused (a
-	// bound), conflict (not now) or busy (one waits already).
+	// Code is bad (not a command), gone (no such process, channel or inbox), refused
+	// (a bound, or who may not), conflict (not now), busy (one waits already, or too
+	// fast); and of a send invalid, large, or full (there is no room now).
 	Code    string
 	Message string
-	// Expected is the number that the next pull has to have; 0 elsewhere.
+	// Expected is the number that the next pull or send has to have; 0 elsewhere.
 	Expected uint64
+	// Value is which of a send's values was refused, from 1; 0 for none or all.
+	Value int
+	// Taken is how many of a send's values were taken nevertheless: the first ones.
+	Taken int
+	// RetryAfter is how soon the same command may succeed; 0 where time alone
+	// changes nothing.
+	RetryAfter time.Duration
 }
 
 // Error returns the message.
@@ -43,14 +51,15 @@ func refuse(code, format string, args ...any) error {
 }
 
 // The commands, by the form field that names one.
-var commands = []string{"attach", "detach", "register", "close", "pull"}
+var commands = []string{"attach", "detach", "register", "close", "pull", "send"}
 
 // Command carries out what a POST to an event stream's URL asks: exactly one of
-// attach=TOKEN[.NUMBER], detach=TOKEN, register=CHANNEL[@…], close=CHANNEL and
-// pull=CHANNEL with an optional n. comet=TOKEN says whose private channel is
-// meant, where that is not the URL's own process. The URL has to name a process
-// of the request's session; it and the process meant are active by it. Every
-// error is a *CommandError.
+// attach=TOKEN[.NUMBER], detach=TOKEN, register=CHANNEL[@…], close=CHANNEL,
+// pull=CHANNEL with an optional n, and send=INBOX with one value= or more and an
+// optional n. comet=TOKEN says whose private channel is meant, or which process
+// sends, where that is not the URL's own. The URL has to name a process of the
+// request's session; it and the process meant are active by it. Every error is a
+// *CommandError, or an inbox's own failure.
 func (s *Site) Command(ctx context.Context, r Request, form map[string][]string) (Reply, error) {
 	address, err := cursor.ParseAddress(r.Query)
 	if err != nil {
@@ -79,7 +88,10 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	}
 	own.command()
 	whose.command()
-	c := command{site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "", stream: es, reader: r.Reader}
+	c := command{
+		site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "",
+		stream: es, reader: r.Reader, sender: r.Reader,
+	}
 	if es != nil {
 		c.reader = es.reader
 	}
@@ -92,6 +104,8 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 		return c.register(value)
 	case "close":
 		return c.close(value)
+	case "send":
+		return c.send(value, form["value"], first(form["n"]))
 	}
 	return c.pull(value, first(form["n"]))
 }
@@ -101,13 +115,13 @@ func oneCommand(form map[string][]string) (name, value string, err error) {
 		switch v := form[c]; {
 		case len(v) == 0:
 		case len(v) > 1 || name != "":
-			return "", "", refuse("bad", "more than one command; send one of attach, detach, register, close, pull")
+			return "", "", refuse("bad", "more than one command; send one of attach, detach, register, close, pull, send")
 		default:
 			name, value = c, v[0]
 		}
 	}
 	if name == "" {
-		return "", "", refuse("bad", "no command; send one of attach, detach, register, close, pull")
+		return "", "", refuse("bad", "no command; send one of attach, detach, register, close, pull, send")
 	}
 	return name, value, nil
 }
@@ -144,6 +158,7 @@ type command struct {
 	chosen bool         // comet= said whose
 	stream *EventStream // nil: none is connected
 	reader Reader       // the event stream's, or else of who asks
+	sender Reader       // who asks, now
 }
 
 func (c *command) attach(session, value string) (Reply, error) {
@@ -249,12 +264,9 @@ func (c *command) close(name string) (Reply, error) {
 }
 
 func (c *command) pull(name, number string) (Reply, error) {
-	var n uint64
-	if number != "" {
-		var err error
-		if n, err = strconv.ParseUint(number, 10, 64); err != nil || n == 0 {
-			return Reply{}, refuse("bad", "pull: n is %.20q; use 1, 2, 3 …, or leave it out", number)
-		}
+	n, err := numberOf("pull", number)
+	if err != nil {
+		return Reply{}, err
 	}
 	elsewhere := c.site.find(name) != nil // before the process's lock: Site.mu comes first
 	p := c.whose

@@ -59,6 +59,25 @@ func (h *Handle) Recent(ctx context.Context, n int) ([][]byte, engine.Position, 
 	return values, at, nil
 }
 
+// Last is Recent by the engine's own word: what any node appended before the call
+// is in it, also where this node's follower has not heard of it. It waits for the
+// engine, as ctx allows.
+func (h *Handle) Last(ctx context.Context, n int) ([][]byte, engine.Position, error) {
+	c, ok := h.core.(*siteChannel)
+	if !ok {
+		return nil, engine.Position{}, fmt.Errorf("%w: channel %s is private to a tab and has no log", ErrBadRef, h.Name())
+	}
+	batch, err := c.site.config.Engine.Last(ctx, c.follower.name, n)
+	if err != nil {
+		return nil, engine.Position{}, fmt.Errorf("channel %s: %w", c.spec.Name, err)
+	}
+	values := make([][]byte, len(batch.Entries))
+	for i, e := range batch.Entries {
+		values[i] = e.Data
+	}
+	return values, batch.Top, nil
+}
+
 // A Feed is a source's hold on its channel. It keeps a named site channel from
 // being collected, an unnamed one not.
 type Feed struct {

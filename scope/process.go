@@ -29,8 +29,10 @@ type ClientProcess struct {
 
 	names      map[string]*privateChannel // the latest of each name
 	wanted     map[string]bool            // registered before they were created
-	received   uint64                     // up to this number the tab is known to have heard
-	forgotten  uint64                     // a channel that ended at this number is remembered no more
+	inboxes    map[string]*Inbox
+	sendings   map[string]*sending
+	received   uint64 // up to this number the tab is known to have heard
+	forgotten  uint64 // a channel that ended at this number is remembered no more
 	generation uint64
 	away       time.Time // since when it is inactive
 	waiters    map[*waiter]struct{}
@@ -105,8 +107,8 @@ func (p *ClientProcess) end(cause error) {
 	p.site.mu.Unlock()
 
 	p.mu.Lock()
-	boxes, current, waiters := p.boxes, p.current, p.waiters
-	p.boxes, p.names, p.wanted, p.waiters = nil, nil, nil, nil
+	boxes, current, waiters, inboxes := p.boxes, p.current, p.waiters, p.inboxes
+	p.boxes, p.names, p.wanted, p.waiters, p.inboxes, p.sendings = nil, nil, nil, nil, nil, nil
 	p.current = nil
 	if p.expiry != nil {
 		p.expiry.Stop()
@@ -118,6 +120,9 @@ func (p *ClientProcess) end(cause error) {
 
 	for _, c := range boxes {
 		c.state.end(cause)
+	}
+	for _, i := range inboxes {
+		i.state.end(cause)
 	}
 	for w := range waiters {
 		w.finish(gone(cause))

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +54,10 @@ type SiteConfig struct {
 	MaxAddressStreams int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
+	// MaxCommand is how long a command's body may be, in bytes: what a page sends
+	// to an inbox included, percent-encoded as in a form. At least 16 KiB. Default:
+	// 64 KiB.
+	MaxCommand int
 	// MaxAddress is how long an event stream's URL and cursor may become together,
 	// in bytes. Fiber reads the request line and all headers into 4096 bytes
 	// (fiber.Config.ReadBufferSize); what is left is for cookies. Default: 2048.
@@ -88,7 +94,13 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	number("MaxStreams", &c.MaxStreams, 100_000)
 	number("MaxSessionStreams", &c.MaxSessionStreams, 100)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
+	if c.MaxCommand == 0 {
+		c.MaxCommand = defaultCommand
+	}
 	number("MaxAddress", &c.MaxAddress, 2048)
+	if c.MaxCommand < leastCommand {
+		faults = append(faults, fmt.Errorf("MaxCommand is %d: use at least %d, or 0 for %d", c.MaxCommand, leastCommand, defaultCommand))
+	}
 	if c.MaxAddressStreams < 0 {
 		faults = append(faults, fmt.Errorf("MaxAddressStreams is %d: use at least 1, or 0 for no bound", c.MaxAddressStreams))
 	}
@@ -138,6 +150,7 @@ type Site struct {
 	bound                     bool
 	down                      bool
 	channels                  map[string]*slot
+	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
 	processes                 map[string]*ClientProcess
 	streams                   map[*EventStream]struct{}
@@ -162,7 +175,7 @@ func NewSite(config ...SiteConfig) *Site {
 	}
 	s := &Site{
 		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}), ended: make(chan struct{}),
-		channels: map[string]*slot{}, sessions: map[string]*session{},
+		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
 		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 	}
 	if s.owned {
@@ -196,6 +209,9 @@ func (s *Site) Bind(h Hooks) error {
 	s.bound, s.hooks = true, h.normal()
 	return nil
 }
+
+// MaxCommand returns SiteConfig.MaxCommand, the default filled in.
+func (s *Site) MaxCommand() int { return s.config.MaxCommand }
 
 // Engine returns what keeps the logs of the Site's channels.
 func (s *Site) Engine() engine.Engine { return s.config.Engine }
@@ -287,7 +303,11 @@ func (s *Site) endAll() {
 			channels = append(channels, sl)
 		}
 	}
+	inboxes := slices.Collect(maps.Values(s.inboxes))
 	s.mu.Unlock()
+	for _, i := range inboxes {
+		i.end(ErrShutdown)
+	}
 	for _, p := range processes {
 		p.end(ErrShutdown)
 	}

@@ -67,6 +67,7 @@ type Spec struct {
 // long. Nobody else can be one.
 type Owner interface {
 	register(Spec) (*Handle, error)
+	receive(*Inbox) (*Inbox, error)
 }
 
 // Register makes a channel in o. On an error (ErrNoProcess, ErrNameTaken,
