@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"":                   {"middleware", "scope"},
 	"middleware":         {"scope", "engine", "internal/wire", "client"},
 	"client":             {},
+	"typescript":         {},
 	"channel":            {"scope", "engine"},
 	"scope":              {"sse", "engine", "engine/memory", "internal/ring", "internal/mailbox", "internal/cursor", "internal/wheel"},
 	"engine":             {},
