@@ -278,7 +278,7 @@ func TestHearersOnly(t *testing.T) {
 	}
 	inbox, d := k.inbox(k.site, scope.InboxSpec{Name: "votes", Hearers: true})
 	_, anyone := k.inbox(k.site, scope.InboxSpec{Name: "anyone"})
-	tb := newTab(t, k.site, "s", k.process("s"))
+	tb := newTab(t, k.site, "s", k.process("s")).connect() // as nobody: who sends is asked anew
 	refused := tb.refusedSend("gone", "value", "1").Message
 	if _, err := tb.command("send", "anyone", "value", "2"); err != nil {
 		t.Fatal(err)
