@@ -144,7 +144,7 @@ func (s *script) Gone(cause error) {
 
 // patience is how long a test waits for what must happen, on a busy machine
 // under the race detector. Nothing is expected to take a hundredth of it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually waits for what happens soon, but not at a moment the test knows.
 func eventually(t *testing.T, what string, happened func() bool) {

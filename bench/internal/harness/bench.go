@@ -38,6 +38,7 @@ func Run(binary string, row Row, n int, report func(metric string, value float64
 
 // Profile writes a CPU profile of a server in the first case of the row in which
 // something is published to n streams: paced values of 64 B, or private messages.
+// The case is run several times, for a profile has only a hundred samples a second.
 func Profile(binary string, row Row, n int, path string) error {
 	profile := func(path string) func(*bench) error {
 		return func(b *bench) error {
@@ -45,9 +46,11 @@ func Profile(binary string, row Row, n int, path string) error {
 			return err
 		}
 	}
-	return start(binary, row, n, func(string, float64) {}, []step{
-		cases(row)[0], {"start", profile(path)}, cases(row)[1], {"stop", profile("")},
-	})
+	steps := []step{cases(row)[0], {"start", profile(path)}}
+	for range 6 {
+		steps = append(steps, cases(row)[1])
+	}
+	return start(binary, row, n, func(string, float64) {}, append(steps, step{"stop", profile("")}))
 }
 
 // start has a new server and a new crowd go through steps.
