@@ -161,13 +161,13 @@ func TestREADME(t *testing.T) {
 			t.Errorf("the README does not show the part %s as it is in example_test.go", name)
 		}
 	}
-	page, err := os.ReadFile("examples/chat/index.html")
+	page, err := os.ReadFile("examples/chat/native.html")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, lines, _ := strings.Cut(string(page), "// comet:listen\n")
 	lines, _, _ = strings.Cut(lines, "// comet:listen end")
 	if lines == "" || !strings.Contains(string(readme), strings.TrimSpace(lines)) {
-		t.Error("the README does not show the lines that make a new EventSource as the chat has them")
+		t.Error("the README does not show the lines that make a new EventSource as the native chat has them")
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 const (
 	live = `document.querySelector("#pill.live")`
-	lost = `document.querySelector("#pill.lost")?.textContent === "Reconnecting…"`
+	lost = `document.querySelector("#pill.lost")?.textContent.startsWith("Reconnecting")`
 )
 
 // chat opens a tab on the chat and waits for its event stream.
@@ -37,6 +37,14 @@ func (tab *tab) cut() {
 	tab.t.Helper()
 	eval[bool](tab, `(document.querySelector("#cut button").value = 2, true)`)
 	tab.click("#cut button")
+}
+
+const atEnd = `(log => log.scrollHeight - log.scrollTop - log.clientHeight < 2)(document.querySelector("#log"))`
+
+// frames waits until the page has been painted, and what came of a scroll has been told to it.
+func (tab *tab) frames() {
+	tab.t.Helper()
+	eval[bool](tab, `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
 }
 
 // enter presses the key as a keyboard does: what it writes is part of the press, so that a page that prevents the press
@@ -71,7 +79,7 @@ func (tab *tab) hears(want ...string) {
 
 func (tab *tab) notes() string {
 	tab.t.Helper()
-	return eval[string](tab, `[...document.querySelectorAll(".note")].map(e => e.textContent).join("\n")`)
+	return eval[string](tab, `[...document.querySelectorAll(".note, .card")].map(e => e.textContent).join("\n")`)
 }
 
 // Rules 2 and 3: every tab of every session hears every message, once.
@@ -169,29 +177,116 @@ func TestChatBackInHistory(t *testing.T) {
 
 // Rules 1, 2 and 12: the server hangs up, turns the tab away for a while, and then gives it what it missed.
 func TestChatCut(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newSessionIn(t, in)
+		p := start(t, "chat")
+		tab := s.chat(p.url)
+		p.say("before")
+		tab.hears("before")
+		tab.cut()
+		tab.until(lost + ` && document.querySelector("#cut button").disabled`)
+		for i := range 3 {
+			p.say(fmt.Sprint("missed ", i))
+		}
+		if got := tab.heard(); !slices.Equal(got, []string{"before"}) {
+			t.Fatalf("a tab that is cut heard %q", got)
+		}
+		tab.until(`document.querySelector("#pill").textContent === "Live, 3 caught up"`)
+		tab.hears("before", "missed 0", "missed 1", "missed 2")
+		if notes := tab.notes(); !strings.HasPrefix(notes, "You were away for ") || !strings.HasSuffix(notes, "Caught up: 3 messages") {
+			t.Errorf("the page says %q of the cut", notes)
+		}
+		if fresh := eval[int](tab, `document.querySelectorAll(".fresh").length`); fresh != 3 {
+			t.Errorf("%d messages are marked as caught up, want 3", fresh)
+		}
+		p.say("after")
+		tab.hears("before", "missed 0", "missed 1", "missed 2", "after")
+	})
+}
+
+// Rule 3: all tabs of a browser hear, more of them than it opens connections, and the button cuts them all at once.
+func TestChatSeventhTab(t *testing.T) {
 	t.Parallel()
 	p := start(t, "chat")
-	tab := newSession(t).chat(p.url)
-	p.say("before")
-	tab.hears("before")
-	tab.cut()
-	tab.until(lost)
-	for i := range 3 {
-		p.say(fmt.Sprint("missed ", i))
+	s := newSession(t)
+	tabs := []*tab{s.chat(p.url)}
+	for range 6 {
+		tabs = append(tabs, s.chat(p.url))
 	}
-	if got := tab.heard(); !slices.Equal(got, []string{"before"}) {
-		t.Fatalf("a tab that is cut heard %q", got)
+	tabs[0].until(`document.querySelector("#count").textContent === "7 tabs, 1 person"`)
+	tabs[6].cut()
+	for _, tab := range tabs {
+		tab.until(lost)
 	}
-	tab.until(`document.querySelector("#pill").textContent === "Live, 3 caught up"`)
-	tab.hears("before", "missed 0", "missed 1", "missed 2")
-	if notes := tab.notes(); !strings.HasPrefix(notes, "You were away for ") || !strings.HasSuffix(notes, "Caught up: 3 messages") {
-		t.Errorf("the page says %q of the cut", notes)
+	p.say("missed")
+	for _, tab := range tabs {
+		tab.hears("missed")
+		tab.until(live)
 	}
-	if fresh := eval[int](tab, `document.querySelectorAll(".fresh").length`); fresh != 3 {
-		t.Errorf("%d messages are marked as caught up, want 3", fresh)
+}
+
+// The pill says by its words what the connection does, also when nothing is wrong: a page that the browser keeps is paused.
+func TestChatPaused(t *testing.T) {
+	t.Parallel()
+	tab := newSession(t).chat(start(t, "chat").url)
+	eval[bool](tab, `dispatchEvent(new Event("pagehide"))`)
+	tab.until(`document.querySelector("#pill.idle")?.textContent === "Paused, hidden"`)
+	eval[bool](tab, `dispatchEvent(new Event("pageshow"))`)
+	tab.until(live)
+}
+
+// The wire panel shows what came over the connection, in the tab that has it; the other tabs say so.
+func TestChatWire(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	s := newSession(t)
+	first, second := s.chat(p.url), s.chat(p.url)
+	for i := range 25 {
+		p.say(fmt.Sprint("message ", i))
 	}
-	p.say("after")
-	tab.hears("before", "missed 0", "missed 1", "missed 2", "after")
+	first.until(`document.querySelector("#wire tbody").rows.length === 20`)
+	second.until(`document.querySelectorAll("#log .text").length === 25`)
+	const row = `[...document.querySelector("#wire tbody").rows[0].cells].map(cell => cell.textContent)`
+	if got := eval[[]string](first, row); got[0] != "chat" || !strings.Contains(got[1], "~") || !strings.HasSuffix(got[2], " B") {
+		t.Errorf("the newest event is %q, want a chat, its id and its length", got)
+	}
+	for _, tab := range []*tab{first, second} {
+		tab.click("#wire summary")
+	}
+	second.until(`document.querySelector("#wire p").checkVisibility()`)
+	if eval[bool](first, `document.querySelector("#wire p").checkVisibility()`) || eval[bool](second, `document.querySelector("#wire table").checkVisibility()`) {
+		t.Error("both tabs say that the other has the event stream, or that they have it")
+	}
+}
+
+// Rules 1, 2 and 3: the browser's own EventSource hears the room at /native, goes on over a proxy's 502, and is told of a
+// restart.
+func TestChatNative(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newSessionIn(t, in)
+		p := start(t, "chat")
+		p.say("<b>one</b>")
+		between := newProxy(t, p.url)
+		tab := s.open(between.URL + "/native")
+		tab.expect("502")
+		says := func(want string) {
+			t.Helper()
+			tab.until(`document.querySelector("#pill").textContent === "Live"`)
+			tab.until(fmt.Sprintf(`[...document.querySelectorAll("#log li")].map(e => e.textContent).join() === %q`, want))
+		}
+		p.say("two")
+		says("Guest: <b>one</b>,Guest: two")
+		between.failing.Store(true)
+		between.CloseClientConnections()
+		tab.until(`document.querySelector("#pill").textContent === "Reconnecting…"`)
+		p.say("three")
+		between.failing.Store(false)
+		says("Guest: <b>one</b>,Guest: two,Guest: three")
+		p.kill()
+		tab.until(`document.querySelector("#pill").textContent === "Reconnecting…"`)
+		p.restart()
+		says("Guest: <b>one</b>,Guest: two,Guest: three,Messages are missing here: reset")
+	})
 }
 
 // Rule 1: more was said than the server keeps while the tab was cut, and the tab says that something is missing.
@@ -208,8 +303,13 @@ func TestChatCutForTooLong(t *testing.T) {
 	if got := tab.heard(); got[0] != "message 20" || got[99] != "message 119" {
 		t.Errorf("the tab hears from %q to %q, want the last 100", got[0], got[99])
 	}
-	if notes := tab.notes(); !strings.Contains(notes, "more than the 100 messages that the server keeps") {
+	if notes := tab.notes(); !strings.Contains(notes, "than the 100 messages that the server keeps") {
 		t.Errorf("the page says %q of what it missed", notes)
+	}
+	for _, view := range views {
+		tab.dress(view.scheme, view.width, view.height)
+		eval[bool](tab, `(document.querySelector(".card").scrollIntoView(), true)`)
+		tab.judge("chat-full-" + view.name)
 	}
 }
 
@@ -224,7 +324,7 @@ func TestChatServerRestarts(t *testing.T) {
 	p.kill()
 	tab.until(lost)
 	p.restart()
-	tab.until(live + ` && document.querySelector(".note")?.textContent.includes("started anew") && sessionStorage.getItem("reloaded") && !document.querySelector(".text")`)
+	tab.until(live + ` && document.querySelector(".card")?.textContent.includes("started anew") && sessionStorage.getItem("reloaded") && !document.querySelector(".text")`)
 	tab.say("tence")
 	tab.hears("half a sentence")
 
@@ -233,7 +333,7 @@ func TestChatServerRestarts(t *testing.T) {
 	p.kill()
 	tab.until(lost)
 	p.restart()
-	tab.until(live + ` && document.querySelectorAll(".note").length === 3`)
+	tab.until(live + ` && document.querySelectorAll(".card").length === 2 && document.querySelector(".note")?.textContent.includes("does not know this tab")`)
 	p.say("after")
 	tab.hears("half a sentence", "after")
 	if !eval[bool](tab, `window.same === true`) {
@@ -241,8 +341,8 @@ func TestChatServerRestarts(t *testing.T) {
 	}
 }
 
-// A proxy's 502 makes an EventSource give up for good: the page's own lines make a new one, which goes on where the old
-// one was.
+// A proxy's 502 makes an EventSource give up for good: comet.js makes a new one, which goes on where the old one was, and the
+// page says when.
 func TestChatBrowserGivesUp(t *testing.T) {
 	t.Parallel()
 	p := start(t, "chat")
@@ -253,7 +353,7 @@ func TestChatBrowserGivesUp(t *testing.T) {
 	tab.hears("before")
 	between.failing.Store(true)
 	between.CloseClientConnections()
-	tab.until(`document.querySelector("#pill.dead")?.textContent.startsWith("Gave up")`)
+	tab.until(`document.querySelector("#pill.lost")?.textContent.startsWith("Reconnecting in ")`)
 	p.say("missed 0")
 	p.say("missed 1")
 	between.failing.Store(false)
@@ -283,7 +383,7 @@ func TestChatDuplicatedTab(t *testing.T) {
 	p := start(t, "chat")
 	s := newSession(t)
 	original, duplicate := s.chat(p.url), s.chat(p.url)
-	stream := eval[string](original, `url`)
+	stream := eval[string](original, `document.querySelector("meta[name=comet]").content`)
 	eval[bool](duplicate, fmt.Sprintf(`window.got = [], (window.twin = new EventSource(%q)).addEventListener("chat", e => got.push(JSON.parse(e.data).text)), true`, stream))
 	original.until(`document.querySelector(".note")?.textContent.includes("duplicated")`)
 	p.say("heard by both")
@@ -299,32 +399,58 @@ func TestChatScrolledUp(t *testing.T) {
 		p.say(fmt.Sprint("line ", i))
 	}
 	tab := newSession(t).chat(p.url)
-	atEnd := `log.scrollHeight - log.scrollTop - log.clientHeight < 2`
-	tab.until(`log.scrollHeight > log.clientHeight && ` + atEnd)
-	eval[int](tab, `log.scrollTop = 0`)
-	tab.until(`following === false`)
+	tab.until(`document.querySelector("#log").scrollHeight > document.querySelector("#log").clientHeight && ` + atEnd)
+	eval[int](tab, `document.querySelector("#log").scrollTop = 0`)
+	tab.frames()
 	p.say("news")
 	p.say("more news")
 	tab.until(`document.querySelector("#down").checkVisibility() && document.querySelector("#down").textContent === "↓ 2 new"`)
-	if top := eval[int](tab, `log.scrollTop`); top != 0 {
+	if top := eval[int](tab, `document.querySelector("#log").scrollTop`); top != 0 {
 		t.Errorf("the page scrolled to %d under its reader", top)
 	}
 	tab.click("#down")
 	tab.until(atEnd + ` && document.querySelector("#down").hidden`)
 }
 
-// The text is kept, and said why, when a message is not taken.
+// A message that cannot be sent is kept, and the page says so; it is said when the server is back, or stands in the composer
+// of the page that has been made anew.
 func TestChatKeepsWhatWasNotTaken(t *testing.T) {
 	t.Parallel()
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
+	tab.expect("410")
 	p.kill()
 	tab.until(lost)
 	tab.say("is anybody there?")
-	tab.until(`document.querySelector("#failed").checkVisibility()`)
-	if text := eval[string](tab, `document.querySelector("#text").value`); text != "is anybody there?" {
-		t.Errorf("the composer holds %q after a failure", text)
-	}
+	tab.until(`document.querySelector("#failed").checkVisibility() && document.querySelector("#failed").textContent.includes("cannot be reached")`)
+	p.restart()
+	const said, kept = `document.querySelector("#log .text")?.textContent === "is anybody there?"`, `document.querySelector("#text").value === "is anybody there?"`
+	tab.until(`sessionStorage.getItem("reloaded") && ` + live + ` && (` + said + ` || ` + kept + `)`)
+}
+
+// Rule 1: what a tab says comes in its order, once, also where the connection fails under it.
+func TestChatSaysInOrder(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newSessionIn(t, in)
+		p := start(t, "chat")
+		between := newProxy(t, p.url)
+		tab := s.chat(between.URL)
+		tab.expect("502")
+		tab.expect("ERR_")
+		eval[bool](tab, `(async () => {
+			for (let i = 0; i < 12; i++) {
+				document.querySelector("#text").value = "line " + i;
+				document.querySelector("#say").requestSubmit();
+			}
+			return true;
+		})()`)
+		between.CloseClientConnections()
+		var want []string
+		for i := range 12 {
+			want = append(want, fmt.Sprint("line ", i))
+		}
+		tab.hears(want...)
+	})
 }
 
 // Without scripts the page lists what was said and its form posts.

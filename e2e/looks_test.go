@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,31 +12,57 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+// images is how the README's pictures are made anew: go test -run TestLooks . -images ../docs/images
+var images = flag.String("images", "", "write the README's pictures of the examples to this `directory`")
+
 // look leaves a screenshot in artifacts/, for a person to look at.
 func (tab *tab) look(name string) {
+	tab.t.Helper()
+	tab.picture(filepath.Join("artifacts", name+".png"))
+}
+
+func (tab *tab) picture(file string) {
 	tab.t.Helper()
 	var picture []byte
 	tab.act("a screenshot", func(ctx context.Context) (err error) {
 		picture, err = tab.page.Screenshot(ctx)
 		return err
 	})
-	if err := os.MkdirAll("artifacts", 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		tab.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join("artifacts", name+".png"), picture, 0o644); err != nil {
+	if err := os.WriteFile(file, picture, 0o644); err != nil {
 		tab.t.Fatal(err)
 	}
 }
 
+// portray makes a picture for the README, if pictures are wanted.
+func (tab *tab) portray(name, scheme string, height int64) {
+	tab.t.Helper()
+	if *images == "" {
+		return
+	}
+	tab.dress(scheme, 800, height)
+	eval[bool](tab, `(scrollTo(0, 0), true)`)
+	tab.frames()
+	tab.picture(filepath.Join(*images, name+"-"+scheme+".png"))
+}
+
 func (tab *tab) dress(scheme string, width, height int64) {
 	tab.t.Helper()
+	tab.prefer("prefers-color-scheme", scheme)
+	tab.do(chromedp.EmulateViewport(width, height))
+}
+
+// prefer is what a person's system settings say.
+func (tab *tab) prefer(feature, value string) {
+	tab.t.Helper()
 	_, err := chromedp.Call(tab.chromium(), emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		Features: []*emulation.MediaFeature{{Name: feature, Value: value}},
 	})
 	if err != nil {
 		tab.t.Fatal(err)
 	}
-	tab.do(chromedp.EmulateViewport(width, height))
 }
 
 // contrasts gives the least contrast (WCAG 2.2, 1.4.3) of any text on the page that is seen, and which text that is. A
@@ -75,11 +103,15 @@ func (tab *tab) judge(name string) {
 	if worst := eval[contrast](tab, contrasts); worst.Ratio < 4.5 {
 		tab.t.Errorf("%s: the contrast of %q is %.2f, want 4.5", name, worst.Text, worst.Ratio)
 	}
-	// Everything that can be pressed or typed into has a name for those who do not see it.
-	nameless := eval[[]string](tab, `[...document.querySelectorAll("button, a, textarea, input:not([type=hidden])")]
+	// Everything that can be pressed, typed into or scrolled has a name for those who do not see it, and so has what speaks
+	// by itself.
+	nameless := eval[[]string](tab, `[...document.querySelectorAll("button, a, summary, textarea, input:not([type=hidden]), [tabindex], [role=log], [role=img], output")]
 	  .filter(e => e.checkVisibility() && !(e.textContent.trim() || e.labels?.[0]?.textContent.trim() || e.ariaLabel)).map(e => e.outerHTML)`)
 	if len(nameless) > 0 {
 		tab.t.Errorf("%s: without a name: %q", name, nameless)
+	}
+	if pill := eval[string](tab, `document.querySelector("#pill").role`); pill != "status" {
+		tab.t.Errorf("%s: the state of the connection has the role %q, want status: it is announced when it changes", name, pill)
 	}
 }
 
@@ -95,7 +127,7 @@ var views = []struct {
 
 func TestLooks(t *testing.T) {
 	t.Parallel()
-	chat, mail := start(t, "chat"), start(t, "mailcount", "-every", "150ms")
+	chat, mail := start(t, "chat"), start(t, "mailcount", "-every", "200ms")
 	s, other := newSession(t), newSession(t)
 	room, inbox := s.chat(chat.url), s.open(mail.url)
 	room.judge("chat-empty")
@@ -104,23 +136,53 @@ func TestLooks(t *testing.T) {
 	}
 	answer := "It is. Reload, then look at the pill in the corner: it says Live when it is. The log is at https://example.org/builds/2026-11-23/0142/logs/all?wrap=no"
 	reader := other.chat(chat.url)
-	reader.say(answer)
+	reader.click("#text")
+	eval[string](reader, fmt.Sprintf(`document.querySelector("#text").value = %q`, answer)) // key by key it takes its time
+	reader.enter(0)
 	room.hears("Morning! Is the new build up?", "I only see the old page.", answer)
 	room.cut()
 	room.until(lost)
 	room.look("chat-lost")
 	reader.say("Did you see it?")
+	reader.until(`document.querySelectorAll("#log .text").length === 4`)
 	chat.say("A guest says hello, too.")
 	room.until(`document.querySelectorAll(".fresh").length === 2`)
 	inbox.until(counted)
 	mail.arrive(12)
 	inbox.ask()
 	mail.arrive(7)
+	for _, page := range []*tab{room, inbox} {
+		page.click("#wire summary")
+		page.until(`document.querySelector("#wire table").checkVisibility()`)
+	}
 	for _, view := range views {
 		room.dress(view.scheme, view.width, view.height)
-		room.until(`following && log.scrollHeight - log.scrollTop - log.clientHeight < 2 && !document.getAnimations().length`)
+		room.until(atEnd + ` && !document.getAnimations().length`)
 		room.judge("chat-" + view.name)
 		inbox.dress(view.scheme, view.width, view.height)
 		inbox.judge("mailcount-" + view.name)
+	}
+	inbox.click("#wire summary")
+	for _, scheme := range []string{"light", "dark"} {
+		room.portray("chat", scheme, 900)
+		inbox.portray("mailcount", scheme, 900)
+	}
+}
+
+// What was missed is marked for those who do not want things to move, too, and does not move.
+func TestLooksWithoutMotion(t *testing.T) {
+	t.Parallel()
+	p := start(t, "chat")
+	tab := newSession(t).chat(p.url)
+	tab.prefer("prefers-reduced-motion", "reduce")
+	tab.cut()
+	tab.until(lost)
+	p.say("missed")
+	tab.until(`document.querySelector(".fresh")`)
+	if n := eval[int](tab, `document.getAnimations().length`); n != 0 {
+		t.Errorf("%d animations run", n)
+	}
+	if bar := eval[string](tab, `getComputedStyle(document.querySelector(".fresh")).borderLeftWidth`); bar != "5px" {
+		t.Errorf("what was missed has a bar of %s, want 5px", bar)
 	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -33,17 +34,23 @@ func (p *program) counted(want int) {
 // ask presses the button and waits for the answer.
 func (tab *tab) ask() {
 	tab.t.Helper()
-	eval[bool](tab, `(answer = null, true)`)
+	before := tab.number("#pulled .heard b")
 	tab.click("#ask")
-	tab.until(`answer && !document.querySelector("#ask").disabled`)
+	tab.until(fmt.Sprintf(`+document.querySelector("#pulled .heard b").textContent > %d && !document.querySelector("#ask").disabled`, before))
 }
 
-const counted = live + ` && answer`
+// number is what an element shows.
+func (tab *tab) number(selector string) int {
+	tab.t.Helper()
+	return eval[int](tab, fmt.Sprintf(`+document.querySelector(%q).textContent.replace(/\D/g, "")`, selector))
+}
+
+const counted = live + ` && !document.querySelector("#unread.waiting")`
 
 // Rule 9: the source is read once when a tab connects and once when it asks; never ahead, never while nobody is there.
 func TestMailcountCountsWhenAsked(t *testing.T) {
 	t.Parallel()
-	p := start(t, "mailcount", "-every", "30ms")
+	p := start(t, "mailcount", "-every", "100ms")
 	p.arrive(3)
 	p.counted(0)
 
@@ -53,14 +60,14 @@ func TestMailcountCountsWhenAsked(t *testing.T) {
 	p.counted(1)
 	for i := range 3 {
 		p.arrive(2)
+		before := p.tally().Arrived
 		tab.ask()
+		if shown, after := tab.number("#unread"), p.tally().Arrived; shown < before || shown > after {
+			t.Errorf("the page shows %d unread mails when %d to %d had arrived, want all: none was read", shown, before, after)
+		}
 		p.counted(2 + i)
 	}
-	shown, arrived := eval[int](tab, `+document.querySelector("#unread").textContent.replace(/\D/g, "")`), eval[int](tab, `answer.arrived`)
-	if shown != arrived {
-		t.Errorf("the page shows %d unread mails of %d that had arrived, want all: none was read", shown, arrived)
-	}
-	tab.until(fmt.Sprintf(`+document.querySelector("#arrived").textContent > %d && document.querySelector("#counted").textContent === "4"`, arrived))
+	tab.until(fmt.Sprintf(`+document.querySelector("#arrived").textContent > %d && document.querySelector("#counted").textContent === "4"`, tab.number("#unread")))
 
 	other := s.open(p.url)
 	other.until(counted)
@@ -75,21 +82,26 @@ func TestMailcountCountsWhenAsked(t *testing.T) {
 
 func TestMailcountMarksAsRead(t *testing.T) {
 	t.Parallel()
-	p := start(t, "mailcount", "-every", "30ms")
+	p := start(t, "mailcount", "-every", "100ms")
 	p.arrive(10)
 	tab := newSession(t).open(p.url)
-	tab.until(counted + ` && answer.unread >= 10`)
-	tab.click("#read")
-	tab.until(`document.querySelector("#asks button:last-child").disabled === false && document.querySelector("#unread").textContent >= 10`)
+	tab.until(counted)
+	if n := tab.number("#unread"); n < 10 {
+		t.Errorf("the page shows %d unread mails, want the 10 that had arrived", n)
+	}
+	tab.click("#read button")
+	tab.until(`document.querySelector("#when").textContent.includes("marked as read since")`)
 	tab.ask()
-	tab.until(`answer.unread < answer.arrived`)
+	if n, all := tab.number("#unread"), p.tally().Arrived; n >= all {
+		t.Errorf("the page shows %d unread mails of %d, want fewer: all were read a moment ago", n, all)
+	}
 	p.counted(2)
 }
 
 // The server is killed and comes back: the page reloads itself once and can ask again.
 func TestMailcountServerRestarts(t *testing.T) {
 	t.Parallel()
-	p := start(t, "mailcount", "-every", "30ms")
+	p := start(t, "mailcount", "-every", "100ms")
 	tab := newSession(t).open(p.url)
 	tab.until(counted)
 	p.kill()
@@ -117,4 +129,47 @@ func TestMailcountWithoutCookies(t *testing.T) {
 		t.Errorf("the page was loaded %d times, want 2: once, and once more when it was gone", n)
 	}
 	p.counted(0)
+}
+
+// The three constructors side by side: every mail, the newest tally, and nothing that was not asked for. The page asks by
+// itself once more when that is switched on.
+func TestMailcountCompares(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newSessionIn(t, in)
+		p := start(t, "mailcount", "-every", "100ms")
+		tab := s.open(p.url)
+		tab.until(counted)
+		tab.until(`+document.querySelector("#mail .heard b").textContent > 20 && document.querySelectorAll("#mail li").length === 3`)
+		if every, newest := tab.number("#mail .heard b"), tab.number("#tally .heard b"); newest > every+2 { // and the first, and the count
+			t.Errorf("heard %d tallies and %d mails, want no more: a newer tally takes an older one's place", newest, every)
+		}
+		arrived := p.tally().Arrived
+		tab.until(fmt.Sprintf(`+document.querySelector("#tally .now b").textContent >= %d`, arrived))
+		if pulled := tab.number("#pulled .heard b"); pulled != 1 {
+			t.Errorf("heard %d counts, want the one that was asked for", pulled)
+		}
+		tab.click("#often")
+		tab.until(`document.querySelector("#pulled .heard b").textContent === "2"`)
+		p.counted(2)
+		if wire := eval[[]string](tab, `[...document.querySelectorAll("#wire tbody tr")].map(row => row.cells[0].textContent)`); len(wire) != 20 || !slices.Contains(wire, "mail") {
+			t.Errorf("the wire panel shows %q, want the last 20 events", wire)
+		}
+		tab.until(`/^\([0-9]+\) Mail count$/.test(document.title)`)
+	})
+}
+
+// Rule 9: a plain EventSource reads once by connecting, and once for each POST.
+func TestMailcountNative(t *testing.T) {
+	inEachBrowser(t, func(t *testing.T, in string) {
+		s := newSessionIn(t, in)
+		p := start(t, "mailcount", "-every", "100ms")
+		p.arrive(3)
+		tab := s.open(p.url + "/native")
+		tab.until(`+document.querySelector("#unread").textContent >= 3 && document.querySelector("#counted").textContent === "1"`)
+		before := tab.number("#unread")
+		p.arrive(5)
+		tab.click("#ask")
+		tab.until(fmt.Sprintf(`+document.querySelector("#unread").textContent >= %d && document.querySelector("#counted").textContent === "2"`, before+5))
+		p.counted(2)
+	})
 }

@@ -2,8 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"html/template"
@@ -32,18 +33,24 @@ type Message struct {
 	At   time.Time `json:"at"`
 }
 
+// A Draft is what a tab sends. Who says it, and when, it does not say: that is the server's to know.
+type Draft struct {
+	Text string `json:"text"`
+}
+
 // A room is one chat: what is said in it and which tabs are open on it.
 type room struct {
-	site     *scope.Site
-	messages *channel.Channel[Message]
-	posts    *channel.Sender[Message]
-	tabs     *tabs
+	site *scope.Site
+	chat *channel.Duplex[Draft, Message]
+	tabs *tabs
 }
 
 func newRoom() (*room, error) {
 	site := comet.NewSite()
-	posts, stream := channel.Push[Message]()
-	messages, err := channel.Create(site, stream, channel.Config{Name: "chat", Size: kept})
+	chat, err := channel.CreateDuplex(site, sign, channel.DuplexConfig[Draft]{
+		Channel: channel.Config{Name: "chat", Size: kept},
+		Receive: channel.ReceiveConfig[Draft]{Rate: 5, Burst: 20},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +58,24 @@ func newRoom() (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &room{site: site, messages: messages, posts: posts, tabs: tabs}, nil
+	return &room{site: site, chat: chat, tabs: tabs}, nil
+}
+
+// sign makes a message of what a tab sent. Who said it is the session whose tab it is.
+func sign(_ context.Context, r channel.Received[Draft]) (Message, error) {
+	return compose(person(r.Process.Session()), r.Value.Text)
+}
+
+// compose refuses what is not to be said. The refusal is for the page to read.
+func compose(who Person, text string) (Message, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return Message{}, channel.Refuse("There is nothing to say: the text is empty.")
+	}
+	if n := utf8.RuneCountInString(text); n > longest {
+		return Message{}, channel.Refuse("That is %d characters, and %d are allowed: say it in two messages.", n, longest)
+	}
+	return Message{Person: who, Text: text, At: time.Now().UTC()}, nil
 }
 
 func (r *room) app() *fiber.App {
@@ -59,62 +83,79 @@ func (r *room) app() *fiber.App {
 	app.Use(r.tabs.watch) // for the button that cuts
 	app.Use(comet.New(comet.Config{Site: r.site}))
 	app.Get("/", r.page)
+	app.Get("/native", r.native)
 	app.Post("/messages", r.say)
 	app.Post("/cut", r.tabs.cut)
 	return app
 }
 
-//go:embed index.html
-var source string
+//go:embed *.html
+var source embed.FS
 
-var page = template.Must(template.New("index.html").Parse(source))
+var pages = template.Must(template.ParseFS(source, "*.html"))
 
 // page shows what was said lately. The event stream goes on at the position after the last message shown, so nothing said
 // in between is lost or heard twice.
 func (r *room) page(c *fiber.Ctx) error {
-	process, err := comet.ClientProcess(c)
+	process, err := comet.ClientProcess(c) // this tab: it can be counted, and its connection cut
 	if err != nil {
 		return refused(err)
 	}
-	said, after, err := r.messages.Recent(c.Context(), shown)
+	said, after, err := r.chat.Recent(c.Context(), shown)
 	if err != nil {
 		return err
 	}
-	url, err := comet.Open(c, r.messages.After(after), r.tabs.presence)
+	url, err := comet.Open(c, r.chat.After(after), r.tabs.presence)
+	if err != nil {
+		return err
+	}
+	scripts, err := comet.Scripts(c)
 	if err != nil {
 		return err
 	}
 	r.tabs.open(process)
-	return render(c, map[string]any{
-		"Stream": url, "Token": process.Token(), "Me": person(process.Session()), "Said": said, "Blank": Message{}, "Longest": longest, "Kept": kept,
+	return render(c, "index.html", map[string]any{
+		"Stream": url, "Scripts": scripts, "Token": process.Token(), "Me": person(process.Session()),
+		"Said": said, "Blank": Message{}, "Longest": longest, "Kept": kept,
 	})
 }
 
-// render allows the page its own script and style and nothing else: no inline handler, no other origin.
-func render(c *fiber.Ctx, data map[string]any) error {
+// native is the room by a plain EventSource. Who only hears a site's channels needs no client process.
+func (r *room) native(c *fiber.Ctx) error {
+	said, after, err := r.chat.Recent(c.Context(), shown)
+	if err != nil {
+		return err
+	}
+	url, err := comet.Open(c, r.chat.After(after))
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store") // an old page would begin at an old position
+	return render(c, "native.html", map[string]any{"Stream": url, "Said": said})
+}
+
+// render allows the page its own script and style, what the script imports, and nothing else: no inline handler, no other
+// origin.
+func render(c *fiber.Ctx, name string, data map[string]any) error {
 	nonce := rand.Text()
 	data["Nonce"] = nonce
 	c.Set(fiber.HeaderContentSecurityPolicy, fmt.Sprintf("default-src 'none'; script-src 'nonce-%[1]s'; style-src 'nonce-%[1]s'; "+
 		"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'", nonce))
 	var html bytes.Buffer
-	if err := page.Execute(&html, data); err != nil {
+	if err := pages.ExecuteTemplate(&html, name, data); err != nil {
 		return err
 	}
 	c.Type("html", "utf-8")
 	return c.Send(html.Bytes())
 }
 
-// say takes one message from a form. A browser without scripts is sent back to the page, which shows it.
+// say takes one message from a form: from curl, and from a browser without scripts, which is sent back to the page.
 func (r *room) say(c *fiber.Ctx) error {
-	text := strings.TrimSpace(c.FormValue("text"))
-	if text == "" {
-		return fiber.NewError(fiber.StatusBadRequest, "There is nothing to say: the form field text is empty.")
+	message, err := compose(speaker(c), c.FormValue("text"))
+	if err != nil {
+		return fiber.NewError(fiber.StatusUnprocessableEntity, err.Error())
 	}
-	if n := utf8.RuneCountInString(text); n > longest {
-		return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("That is %d characters, and %d are allowed: say it in two messages.", n, longest))
-	}
-	message := Message{Person: speaker(c), Text: text, At: time.Now().UTC()}
-	if err := r.posts.Send(c.Context(), message); err != nil {
+	if err := r.chat.Send(c.Context(), message); err != nil {
 		return err
 	}
 	if strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {
@@ -124,7 +165,7 @@ func (r *room) say(c *fiber.Ctx) error {
 }
 
 // speaker is whose session the tab named in the form belongs to. A form that names none is not refused: curl may speak,
-// and a message typed while the server restarted is not lost for want of a name.
+// and so may a tab that the server does not know since it was started anew.
 func speaker(c *fiber.Ctx) Person {
 	if c.FormValue("comet") == "" {
 		return guest

@@ -174,8 +174,13 @@ func TestRoom(t *testing.T) {
 	ear.hearText("between page and stream")
 
 	v.post("/messages", url.Values{"text": {"signed"}, "comet": {process}}, http.StatusNoContent)
-	var signed Message
+	v.post(strings.TrimPrefix(stream, base), url.Values{"send": {"chat"}, "value": {`{"text":"signed"}`}}, http.StatusOK)
+	var form, signed Message
+	ear.hear("chat", &form)
 	ear.hear("chat", &signed)
+	if form.Person != signed.Person {
+		t.Errorf("a tab is %+v by its form and %+v by its command", form.Person, signed.Person)
+	}
 	if signed.Text != "signed" || signed.Person == guest || signed.Name == "" || time.Since(signed.At) > time.Minute {
 		t.Errorf("heard %+v, want the text and the name of the tab's session", signed)
 	}
@@ -183,10 +188,21 @@ func TestRoom(t *testing.T) {
 
 func TestMessagesThatAreRefused(t *testing.T) {
 	v := newVisitor(t, serve(t))
-	v.post("/messages", url.Values{}, http.StatusBadRequest)
-	v.post("/messages", url.Values{"text": {" \n "}}, http.StatusBadRequest)
-	v.post("/messages", url.Values{"text": {strings.Repeat("é", longest+1)}}, http.StatusBadRequest)
-	v.post("/messages", url.Values{"text": {strings.Repeat("é", longest)}}, http.StatusNoContent)
+	_, stream, _ := v.open()
+	stream = strings.TrimPrefix(stream, v.base)
+	for text, ok := range map[string]bool{"": false, " \n ": false, strings.Repeat("é", longest+1): false, strings.Repeat("é", longest): true} {
+		form, command := http.StatusUnprocessableEntity, http.StatusUnprocessableEntity
+		if ok {
+			form, command = http.StatusNoContent, http.StatusOK
+		}
+		draft, err := json.Marshal(Draft{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.post("/messages", url.Values{"text": {text}}, form)
+		v.post(stream, url.Values{"send": {"chat"}, "value": {string(draft)}}, command)
+	}
+	v.post(stream, url.Values{"send": {"chat"}, "value": {`{"text":"hi","name":"Somebody Else"}`}}, http.StatusUnprocessableEntity)
 }
 
 // Tabs are processes, people are sessions.

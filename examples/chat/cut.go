@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 	"github.com/ocsigo/comet"
 )
 
-// longestCut bounds the seconds that a tab may ask to be cut for.
+// longestCut bounds the seconds that a browser may ask to be cut for.
 const longestCut = 60
 
 // pluggable is a listener whose connections an event stream leaves in one piece. On a plain TCP connection Comet may take
@@ -29,9 +30,9 @@ func (p pluggable) Accept() (net.Conn, error) {
 	return socket{conn}, nil
 }
 
-// A plug is what can be pulled: the connection that a tab's event stream runs over.
+// A plug is what can be pulled: the connection of an event stream that a tab opened.
 type plug struct {
-	conn net.Conn  // nil: the tab has none
+	conn net.Conn  // nil: it opened none
 	out  time.Time // until when the tab stays cut
 }
 
@@ -65,20 +66,23 @@ func (t *tabs) stillCut(tab *tab) time.Duration {
 	return time.Until(tab.plug.out)
 }
 
-// unplug gives the connection to close, nil when the tab has none.
-func (t *tabs) unplug(token string, until time.Time) net.Conn {
+// unplug gives the connections to close: those of a session's event streams. Its tabs share one, as long as there are few.
+func (t *tabs) unplug(session string, until time.Time) (conns []net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tab := t.all[token]
-	if tab == nil || tab.plug.conn == nil {
-		return nil
+	for _, tab := range t.all {
+		if tab.process.Session() != session {
+			continue
+		}
+		if tab.plug.conn != nil {
+			conns = append(conns, tab.plug.conn)
+		}
+		tab.plug = plug{out: until}
 	}
-	conn := tab.plug.conn
-	tab.plug = plug{out: until}
-	return conn
+	return conns
 }
 
-// cut is the button on the page: the server hangs up on the tab that asks, without a word, as a lost network does.
+// cut is the button on the page: the server hangs up on the browser that asks, without a word, as a lost network does.
 func (t *tabs) cut(c *fiber.Ctx) error {
 	seconds, err := strconv.Atoi(c.FormValue("seconds", "0"))
 	if err != nil || seconds < 0 || seconds > longestCut {
@@ -88,12 +92,14 @@ func (t *tabs) cut(c *fiber.Ctx) error {
 	if err != nil {
 		return refused(err)
 	}
-	conn := t.unplug(process.Token(), time.Now().Add(time.Duration(seconds)*time.Second))
-	if conn == nil {
-		return fiber.NewError(fiber.StatusConflict, "This tab has no event stream to cut: wait until it is live.")
+	conns := t.unplug(process.Session(), time.Now().Add(time.Duration(seconds)*time.Second))
+	if len(conns) == 0 {
+		return fiber.NewError(fiber.StatusConflict, "This browser has no event stream to cut: wait until it is live.")
 	}
-	if err := conn.Close(); err != nil {
-		return err
+	for _, conn := range conns {
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // the tab that had it may have left
+			return err
+		}
 	}
 	return c.SendStatus(fiber.StatusNoContent)
 }

@@ -4,12 +4,13 @@
 //
 // What to look at, a file each:
 //
-//   - chat.go: the room. A site channel with a history, a sender in front of it, three handlers.
+//   - chat.go: the room. A duplex channel with a history: tabs send to it and hear it, and the server signs what they say.
 //   - tabs.go: who is here, from the coming and going of each tab's client process, as a newest channel.
-//   - cut.go: a server that hangs up on one tab, so that you can watch it catch up.
-//   - index.html: the page. A plain EventSource, no library, no build step.
+//   - cut.go: a server that hangs up on one browser, so that you can watch it catch up.
+//   - index.html: the page, on comet-shared.js: the tabs of a browser share one event stream.
+//   - native.html: the room by a plain EventSource, at /native.
 //
-// A message is posted with an ordinary form, so that curl can speak too:
+// A browser without scripts posts an ordinary form, and so may curl:
 //
 //	curl -d text=hello http://127.0.0.1:3000/messages
 package main

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"html/template"
 	"log"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,16 +28,26 @@ type Count struct {
 	Micros  int64     `json:"micros"` // what counting took
 }
 
-// A Tally is what the page shows beside it: the proof that nobody counts unasked.
+// A Tally is what the page shows beside it: the proof that nobody counts unasked. Only the newest one matters.
 type Tally struct {
 	Arrived int `json:"arrived"`
 	Counted int `json:"counted"`
 }
 
-// An office is a mailbox and the channels that speak of it.
+// Of the mails a tab hears each, and is shown the latest at first.
+const (
+	kept  = 100
+	shown = 3
+)
+
+// An office is a mailbox and the channels that speak of it: what everybody hears is made once, here; what a tab asks for,
+// with its page.
 type office struct {
 	site  *scope.Site
 	mails mailbox
+
+	arrivals *channel.Channel[Mail]
+	post     *channel.Sender[Mail]
 
 	news    *channel.Channel[Tally]
 	changes *channel.Sender[Tally]
@@ -46,48 +57,71 @@ type office struct {
 }
 
 func newOffice() (*office, error) {
-	site := comet.NewSite()
-	changes, stream := channel.Push[Tally]()
-	news, err := channel.CreateNewest(site, stream, channel.NewestConfig{Name: "tally"})
-	if err != nil {
+	o := &office{site: comet.NewSite()}
+	var err error
+
+	post, mails := channel.Push[Mail]()
+	if o.arrivals, err = channel.Create(o.site, mails, channel.Config{Name: "mail", Size: kept}); err != nil {
 		return nil, err
 	}
-	return &office{site: site, news: news, changes: changes}, nil
+	changes, tallies := channel.Push[Tally]()
+	if o.news, err = channel.CreateNewest(o.site, tallies, channel.NewestConfig{Name: "tally"}); err != nil {
+		return nil, err
+	}
+	o.post, o.changes = post, changes
+	return o, nil
 }
 
 func (o *office) app() *fiber.App {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Use(comet.New(comet.Config{Site: o.site}))
-	app.Get("/", o.page)
+	app.Get("/", o.page("index.html"))
+	app.Get("/native", o.page("native.html"))
 	app.Get("/tally", func(c *fiber.Ctx) error { return c.JSON(o.count(Tally{})) })
-	app.Post("/read", func(c *fiber.Ctx) error {
-		o.mails.readAll()
-		return c.SendStatus(fiber.StatusNoContent)
-	})
+	app.Post("/read", o.read)
 	return app
 }
 
-//go:embed index.html
-var source string
+//go:embed *.html
+var source embed.FS
 
-var page = template.Must(template.New("index.html").Parse(source))
+var pages = template.Must(template.ParseFS(source, "*.html"))
 
-// page gives each tab a channel of its own. Its source is called when the tab connects and when it asks, never otherwise:
-// not ahead, not while the tab is closed, not because mail arrived.
-func (o *office) page(c *fiber.Ctx) error {
-	process, err := comet.ClientProcess(c)
-	if err != nil {
-		return refused(err)
+// page gives each tab a channel of its own. Its source is called when the tab asks, never otherwise: not ahead, not while
+// the tab is closed, not because mail arrived. (A plain EventSource asks once by connecting, comet.js does not.)
+func (o *office) page(name string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		process, err := comet.ClientProcess(c)
+		if err != nil {
+			return refused(err)
+		}
+		unread, err := channel.CreateUnlimited(process, channel.From(o.unread), channel.UnlimitedConfig{Name: "unread"})
+		if err != nil {
+			return err
+		}
+		latest, after, err := o.arrivals.Recent(c.Context(), shown)
+		if err != nil {
+			return err
+		}
+		url, err := comet.Open(c, unread, o.news, o.arrivals.After(after))
+		if err != nil {
+			return err
+		}
+		scripts, err := comet.Scripts(c)
+		if err != nil {
+			return err
+		}
+		return render(c, name, map[string]any{"Stream": url, "Scripts": scripts, "Tally": o.count(Tally{}), "Mails": latest, "Shown": shown})
 	}
-	unread, err := channel.CreateUnlimited(process, channel.From(o.unread), channel.UnlimitedConfig{Name: "unread"})
-	if err != nil {
-		return err
+}
+
+// read marks all mails as read. A browser without scripts is sent back to the page.
+func (o *office) read(c *fiber.Ctx) error {
+	o.mails.readAll()
+	if strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {
+		return c.Redirect("/", fiber.StatusSeeOther)
 	}
-	url, err := comet.Open(c, unread, o.news)
-	if err != nil {
-		return err
-	}
-	return render(c, map[string]any{"Stream": url, "Tally": o.count(Tally{})})
+	return c.SendStatus(fiber.StatusNoContent)
 }
 
 // unread is the source of every tab's channel.
@@ -99,20 +133,33 @@ func (o *office) unread(context.Context) (Count, error) {
 	return Count{Unread: n, Arrived: tally.Arrived, At: start.UTC(), Micros: took.Microseconds()}, nil
 }
 
-// receive simulates mails until ctx ends.
+// receive simulates mails until ctx ends: one each time, and every fourth time five at once.
 func (o *office) receive(ctx context.Context, every time.Duration) {
 	if every <= 0 {
 		return
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
-		case at := <-tick.C:
-			o.mails.add(at)
-			o.count(Tally{Arrived: 1})
+		case <-tick.C:
+			o.arrive(1)
+			if n%4 == 0 {
+				o.arrive(4)
+			}
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+func (o *office) arrive(n int) {
+	for range n {
+		mail := newMail()
+		o.mails.add(mail.At)
+		o.count(Tally{Arrived: 1})
+		if err := o.post.Send(context.Background(), mail); err != nil && !errors.Is(err, channel.ErrClosed) {
+			log.Println("mailcount: mail:", err)
 		}
 	}
 }
@@ -134,14 +181,15 @@ func (o *office) count(more Tally) Tally {
 	return o.tally
 }
 
-// render allows the page its own script and style and nothing else: no inline handler, no other origin.
-func render(c *fiber.Ctx, data map[string]any) error {
+// render allows the page its own script and style, what the script imports, and nothing else: no inline handler, no other
+// origin.
+func render(c *fiber.Ctx, name string, data map[string]any) error {
 	nonce := rand.Text()
 	data["Nonce"] = nonce
 	c.Set(fiber.HeaderContentSecurityPolicy, fmt.Sprintf("default-src 'none'; script-src 'nonce-%[1]s'; style-src 'nonce-%[1]s'; "+
 		"connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'", nonce))
 	var html bytes.Buffer
-	if err := page.Execute(&html, data); err != nil {
+	if err := pages.ExecuteTemplate(&html, name, data); err != nil {
 		return err
 	}
 	c.Type("html", "utf-8")

@@ -41,13 +41,6 @@ func serve(t *testing.T) (o *office, base string) {
 	return o, "http://" + listener.Addr().String()
 }
 
-func (o *office) arrive(n int) {
-	for range n {
-		o.mails.add(time.Now())
-		o.count(Tally{Arrived: 1})
-	}
-}
-
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)

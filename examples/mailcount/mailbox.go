@@ -1,12 +1,30 @@
 package main
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 )
 
 // capacity bounds the mailbox: the oldest mail makes room for a new one.
 const capacity = 10_000
+
+// A Mail is one that arrived.
+type Mail struct {
+	From    string    `json:"from"`
+	Subject string    `json:"subject"`
+	At      time.Time `json:"at"`
+}
+
+var (
+	senders  = [...]string{"Ada", "Barbara", "Edsger", "Frances", "Grace", "Ken", "Radia", "Tony"}
+	subjects = [...]string{"Lunch?", "Minutes of Monday", "Build 0142 is up", "Your parcel", "Re: Re: Fwd: agenda", "Photos", "Slides for Friday", "Invoice 2207"}
+)
+
+// newMail makes one up.
+func newMail() Mail {
+	return Mail{From: senders[rand.IntN(len(senders))], Subject: subjects[rand.IntN(len(subjects))], At: time.Now().UTC()}
+}
 
 // A mailbox holds mails, read or not.
 type mailbox struct {
