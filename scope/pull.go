@@ -65,23 +65,22 @@ func (c *privateChannel) readOne(ctx context.Context) {
 		err = p.site.checkSize(c.spec, data)
 	}
 	p.mu.Lock()
-	interrupted := ctx.Err() != nil
-	c.pull.cancel()
-	c.pull.running, c.pull.cancel = false, nil
-	switch {
+	switch interrupted := ctx.Err() != nil; {
 	case err == nil && errors.Is(c.box.Put(data), mailbox.ErrFull):
 		err = ErrFull
-	case err == nil:
-		p.wake()
-		c.read()
-	case interrupted && !fails(err): // by a detach: the value is still asked for
+	case err != nil && interrupted && !fails(err): // by a detach: the value is still asked for
 		c.pull.wanted, err = true, nil
-		c.read()
 	}
 	p.mu.Unlock()
 	if err != nil {
-		c.end(err)
+		c.end(err) // while it counts as read, so that a look waits to say it
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.pull.cancel()
+	c.pull.running, c.pull.cancel = false, nil
+	c.read()
+	p.wake() // without a value too: a look ends when nothing is being read
 }
 
 // callPull turns a panic of the source into the error that ends its channel.

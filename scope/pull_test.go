@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -236,6 +237,78 @@ func TestPullOnASharedStream(t *testing.T) {
 		theirs.want(t, 1) // waits for an attach
 		tb.cut()
 	})
+}
+
+// TestLookEndsAfterAnInterruptedRead: a look (wait=no) ends when nothing is on its way any more: also after a read
+// that its channel's end interrupted. Only wakes are followed.
+func TestLookEndsAfterAnInterruptedRead(t *testing.T) {
+	inBubble(t, scope.SiteConfig{}, func(t *testing.T, k kit) {
+		p := k.process("s")
+		release := make(chan struct{})
+		h := k.private(p, scope.Spec{Name: "v", Kind: scope.Pull, Pull: func(ctx context.Context) ([]byte, error) {
+			<-release
+			return nil, ctx.Err()
+		}})
+		tb := newTab(t, k.site, "s", p, h)
+		tb.query += "&wait=no"
+		tb.connect()
+		synctest.Wait()
+		tb.hear()
+		h.Close()
+		synctest.Wait()
+		tb.hear() // closed
+		select {
+		case <-tb.wakes:
+		default:
+		}
+		close(release)
+		synctest.Wait()
+		if tb.ended {
+			t.Fatal("ended too early for this test")
+		}
+		if len(tb.wakes) == 0 {
+			t.Fatal("the read is over, and nobody wakes the look: it stays until a heartbeat")
+		}
+		tb.hear()
+		if !tb.ended {
+			t.Fatal("not ended")
+		}
+	})
+}
+
+// TestLookSaysWhatWasReadForIt: nor does a look end before it said what a read that
+// is just over has brought: a value, or the source's end.
+func TestLookSaysWhatWasReadForIt(t *testing.T) {
+	for i := range 400 {
+		end := i%2 == 0
+		inBubble(t, scope.SiteConfig{}, func(t *testing.T, k kit) {
+			p := k.process("s")
+			reading, release := make(chan struct{}), make(chan struct{})
+			h := k.private(p, scope.Spec{Name: "v", Kind: scope.Pull, Pull: func(context.Context) ([]byte, error) {
+				close(reading)
+				<-release
+				if end {
+					return nil, io.EOF
+				}
+				return []byte("7"), nil
+			}})
+			tb := newTab(t, k.site, "s", p, h)
+			tb.query += "&wait=no"
+			tb.connect()
+			<-reading
+			close(release)
+			var events []heard
+			for !tb.ended { // at once, while the read returns
+				events = append(events, tb.hear()...)
+				if !tb.ended {
+					<-tb.wakes
+				}
+			}
+			if said := len(of(events, "v")) + len(of(events, "comet:end")); said != 1 {
+				t.Fatalf("the look ended with %v", events)
+			}
+		})
+	}
 }
 
 // sleepBeat lets one heartbeat pass.

@@ -110,10 +110,11 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 		}
 	}
 	s.greet(b)
+	settled := s.brief && s.settled() // asked first: what comes while this merges is said the next time
 	more = s.sayAll(b, budget) || s.merge(b, budget)
 	wrote := b.Events() > events
 	switch due := s.beat.Load() && s.beat.Swap(false); {
-	case !more && (!s.live() || s.brief && (due || s.settled())):
+	case !more && (!s.live() || s.brief && due || settled):
 		s.over = true
 		return false, io.EOF
 	case due && !wrote:

@@ -47,8 +47,8 @@ func (b *Batch) Event(id []byte, name string, data []byte) {
 	}
 	b.buf = appendBody(b.buf, name, data)
 	b.buf = append(b.buf, '\n')
-	if alone {
-		b.seal(false)
+	if alone && b.seal(false) {
+		b.buf = append(b.buf, b.enc.compressor.format.flush...)
 	}
 }
 

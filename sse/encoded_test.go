@@ -83,6 +83,12 @@ func fillings(t testing.TB) []func(*sse.Batch) {
 	for i := range noise { // letters, that no line ends early
 		noise[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[rand.New(rand.NewPCG(1, uint64(i))).IntN(64)]
 	}
+	raw := make([]byte, 0, 2000) // nothing makes it smaller
+	for random := rand.New(rand.NewPCG(2, 3)); len(raw) < cap(raw); {
+		if c := byte(random.Uint32()); c != '\n' && c != '\r' {
+			raw = append(raw, c)
+		}
+	}
 	incompressible := mustFrame(t, "noise", noise[:2000])
 	id := []byte("c1.2a-7f3,c2.19")
 	return []func(*sse.Batch){
@@ -93,6 +99,7 @@ func fillings(t testing.TB) []func(*sse.Batch) {
 		func(b *sse.Batch) { b.Frame(id, small); b.Frame(nil, large[0]); b.Frame(nil, small) },
 		func(b *sse.Batch) { b.Frame(id, incompressible); b.Comment("noise") },
 		func(b *sse.Batch) {},
+		func(b *sse.Batch) { b.Event(id, "raw", raw) },
 		func(b *sse.Batch) { b.Event(id, "big", messages(t, 1, 5000)[0]); b.Frame(id, large[1]) },
 		func(b *sse.Batch) {
 			for range 100 {

@@ -199,6 +199,31 @@ func TestRefusedIsNotEncoded(t *testing.T) {
 	})
 }
 
+// Another answer that its maker encoded keeps saying so.
+func TestRefusedKeepsItsOwnCoding(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		if k.coding == "" {
+			t.Skip("nothing is encoded here")
+		}
+		src := newScript(t)
+		srv := k.serve(t, func(ctx *fasthttp.RequestCtx) {
+			k.answer(ctx, src, wire.Options{})
+			ctx.SetStatusCode(fasthttp.StatusInternalServerError)
+			ctx.Response.Header.SetContentEncoding("br")
+			ctx.Response.SetBodyString("brotli bytes")
+		})
+		resp, err := http.ReadResponse(srv.connect(get).br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || string(b) != "brotli bytes" || resp.Header.Get("Content-Encoding") != "br" {
+			t.Errorf("%s, body %q, %v, header %v", resp.Status, b, err, resp.Header)
+		}
+		src.waitGone(wire.ErrNotStarted)
+	})
+}
+
 // One frame that goes to every kind of connection is what each peer hears, after
 // small events and before a huge one of its own.
 func TestEncodedFrames(t *testing.T) {

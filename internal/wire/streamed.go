@@ -19,6 +19,7 @@ type streamed struct {
 	src      *guard
 	header   *fasthttp.ResponseHeader // of the response that this is the body of
 	bell     chan struct{}
+	coding   string // that negotiate said; "" for none
 	shutdown <-chan struct{}
 	dropped  runtime.Cleanup
 
@@ -36,7 +37,9 @@ func stream(ctx *fasthttp.RequestCtx, g *guard) {
 		header: &ctx.Response.Header,
 		bell:   make(chan struct{}, 1),
 	}
-	g.encoder = g.o.Compression.negotiate(ctx)
+	if g.encoder = g.o.Compression.negotiate(ctx); g.encoder != nil {
+		s.coding = string(ctx.Response.Header.ContentEncoding())
+	}
 	if ctx.Conn() != nil { // without one there is no server to ask
 		s.shutdown = ctx.Done()
 	}
@@ -109,7 +112,7 @@ func (s *streamed) Close() error {
 	s.dropped.Stop()
 	switch {
 	case !s.started:
-		if s.src.encoder != nil {
+		if s.coding != "" && string(s.header.ContentEncoding()) == s.coding { // else the other body's maker said it
 			s.header.Del(fasthttp.HeaderContentEncoding) // the other body is as it is
 		}
 		s.src.end(fmt.Errorf("%w: the response was given another body", ErrNotStarted))

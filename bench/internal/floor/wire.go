@@ -41,7 +41,7 @@ const retry = "retry: 1000\n\n"
 func (s *Server) hello(number int, id string, seqs []uint64) []byte {
 	data := fmt.Appendf(nil, `{"version":1,"heartbeat":%d`, s.Heartbeat.Milliseconds())
 	if s.Config.Shape == Private {
-		data = fmt.Appendf(data, `,"processes":[{"process":"%022d","k":0,"generation":1}]`, number)
+		data = fmt.Appendf(data, `,"processes":[{"process":"%022d","k":0,"generation":1,"channels":[{"channel":"load"}]}]`, number)
 	} else {
 		for i, seq := range seqs {
 			separator := ","
