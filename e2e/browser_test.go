@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait for a condition. Nothing here takes that long; only what never happens does.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // The browsers are shared by all tests. Each is started by the first that needs it and ended by TestMain.
 var browsers = map[string]*sharedBrowser{}
@@ -223,7 +223,7 @@ func (tab *tab) until(expression string) {
 	tab.t.Helper()
 	var last error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		holds, err := tab.page.Evaluate(ctx, "!!("+expression+")")
 		cancel()
 		if err == nil && string(holds) == "true" {

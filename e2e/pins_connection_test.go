@@ -20,6 +20,8 @@ func TestPinRetry(t *testing.T) {
 		if in == "firefox" {
 			least, most = 490*time.Millisecond, patience
 		}
+		tab := newSessionIn(t, in).open("about:blank")
+		tab.expect("")
 		for _, field := range []string{"retry: 0\n\n", "retry: 1\n\n", "retry: 1\nretry: abc\nretry: -5\nretry: 2.5\n\n"} {
 			t.Run(field, func(t *testing.T) {
 				var mu sync.Mutex
@@ -40,8 +42,8 @@ func TestPinRetry(t *testing.T) {
 					}
 					ended = time.Now()
 				})
-				tab := newSessionIn(t, in).open(s.url)
-				tab.expect("")
+				tab.t = t
+				tab.navigate(s.url)
 				eval[any](tab, `listen()`)
 				tab.until(`log.filter(line => line === "open").length === 4`)
 				mu.Lock()
@@ -59,6 +61,8 @@ func TestPinRetry(t *testing.T) {
 // back after a refused connection, so that pages of External channels need the README's lines.
 func TestPinRefused(t *testing.T) {
 	inEachBrowser(t, func(t *testing.T, in string) {
+		tab := newSessionIn(t, in).open("about:blank")
+		tab.expect("")
 		for _, foreign := range []bool{false, true} {
 			t.Run(fmt.Sprintf("foreign=%v", foreign), func(t *testing.T) {
 				s := newScript(t, func(x *exchange) {
@@ -69,8 +73,8 @@ func TestPinRefused(t *testing.T) {
 				if foreign {
 					home = newScript(t, nil)
 				}
-				tab := newSessionIn(t, in).open(home.url)
-				tab.expect("")
+				tab.t = t
+				tab.navigate(home.url)
 				eval[any](tab, fmt.Sprintf(`listen(%q)`, s.url+"/stream"))
 				tab.until(`log.length === 2`)
 				s.refuse()
@@ -160,6 +164,8 @@ func TestPinOrigins(t *testing.T) {
 		{"another origin", "127.0.0.1", `{}`, func(string) []string { return named("https://example.com") }, []string{dead}},
 	}
 	inEachBrowser(t, func(t *testing.T, in string) {
+		tab := newSessionIn(t, in).open("about:blank")
+		tab.expect("")
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				s := newScript(t, func(x *exchange) {
@@ -176,8 +182,8 @@ func TestPinOrigins(t *testing.T) {
 				})
 				home := newScript(t, nil)
 				at := func(s *script, host string) string { return strings.Replace(s.url, "127.0.0.1", host, 1) }
-				tab := newSessionIn(t, in).open(at(s, "localhost")) // for its cookie
-				tab.expect("")
+				tab.t = t
+				tab.navigate(at(s, "localhost")) // for its cookie
 				tab.navigate(at(home, c.site))
 				eval[any](tab, fmt.Sprintf(`listen(%q, %s)`, at(s, "localhost")+"/stream", c.options))
 				tab.until(fmt.Sprintf(`log.length >= %d`, len(c.want)))
