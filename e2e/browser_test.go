@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait for a condition. Nothing here takes that long; only what never happens does.
-const patience = time.Minute
+const patience = 90 * time.Second
 
 // The browsers are shared by all tests. Each is started by the first that needs it and ended by TestMain.
 var browsers = map[string]*sharedBrowser{}
