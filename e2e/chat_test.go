@@ -25,6 +25,12 @@ func (s session) chat(url string) *tab {
 	return tab
 }
 
+// submit says something without typing it, which takes its time, key by key.
+func (tab *tab) submit(text string) {
+	tab.t.Helper()
+	eval[bool](tab, fmt.Sprintf(`(document.querySelector("#text").value = %q, document.querySelector("#say").requestSubmit(), true)`, text))
+}
+
 // say types and presses Enter.
 func (tab *tab) say(text string) {
 	tab.t.Helper()
@@ -32,10 +38,10 @@ func (tab *tab) say(text string) {
 	tab.enter(0)
 }
 
-// cut presses "Cut my connection", for two seconds.
-func (tab *tab) cut() {
+// cut presses "Cut my connection", for so many seconds.
+func (tab *tab) cut(seconds int) {
 	tab.t.Helper()
-	eval[bool](tab, `(document.querySelector("#cut button").value = 2, true)`)
+	eval[bool](tab, fmt.Sprintf(`(document.querySelector("#cut button").value = %d, true)`, seconds))
 	tab.click("#cut button")
 }
 
@@ -183,7 +189,7 @@ func TestChatCut(t *testing.T) {
 		tab := s.chat(p.url)
 		p.say("before")
 		tab.hears("before")
-		tab.cut()
+		tab.cut(4)
 		tab.until(lost + ` && document.querySelector("#cut button").disabled`)
 		for i := range 3 {
 			p.say(fmt.Sprint("missed ", i))
@@ -214,7 +220,7 @@ func TestChatSeventhTab(t *testing.T) {
 		tabs = append(tabs, s.chat(p.url))
 	}
 	tabs[0].until(`document.querySelector("#count").textContent === "7 tabs, 1 person"`)
-	tabs[6].cut()
+	tabs[6].cut(5)
 	for _, tab := range tabs {
 		tab.until(lost)
 	}
@@ -294,7 +300,7 @@ func TestChatCutForTooLong(t *testing.T) {
 	t.Parallel()
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
-	tab.cut()
+	tab.cut(4)
 	tab.until(lost)
 	for i := range 120 {
 		p.say(fmt.Sprint("message ", i))
@@ -437,17 +443,13 @@ func TestChatSaysInOrder(t *testing.T) {
 		tab := s.chat(between.URL)
 		tab.expect("502")
 		tab.expect("ERR_")
-		eval[bool](tab, `(async () => {
-			for (let i = 0; i < 12; i++) {
-				document.querySelector("#text").value = "line " + i;
-				document.querySelector("#say").requestSubmit();
-			}
-			return true;
-		})()`)
-		between.CloseClientConnections()
 		var want []string
 		for i := range 12 {
 			want = append(want, fmt.Sprint("line ", i))
+			tab.submit(want[i])
+			if i == 6 {
+				between.CloseClientConnections()
+			}
 		}
 		tab.hears(want...)
 	})

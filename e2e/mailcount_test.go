@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -128,6 +129,21 @@ func TestMailcountWithoutCookies(t *testing.T) {
 	if n := between.pages.Load(); n != 2 {
 		t.Errorf("the page was loaded %d times, want 2: once, and once more when it was gone", n)
 	}
+	p.counted(0)
+}
+
+// Without scripts the page tells what has arrived, and its form marks all as read; still nobody counts.
+func TestMailcountIsAFormWithoutScripts(t *testing.T) {
+	t.Parallel()
+	p := start(t, "mailcount", "-every", "100ms")
+	p.arrive(3)
+	page := p.get("/")
+	for _, part := range []string{`<form id="read" method="post" action="/read">`, `<noscript>`, `<li>`} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page has no %s:\n%s", part, page)
+		}
+	}
+	p.post("/read", nil)
 	p.counted(0)
 }
 
