@@ -476,7 +476,9 @@ class Share extends Port {
     for (const { process, k, channels } of processes) {
       carried.add(process);
       const id = this.#find(process);
-      if (id) this.#welcome(id, k, channels);
+      // Who came while the stream was away is not as far as that was.
+      if (id && whole && this.#tabs.get(id).k === undefined) this.#moving.has(process) || this.#attach(id);
+      else if (id) this.#welcome(id, k, channels);
       else if (k) this.#detach(process); // its page has left meanwhile
       else {
         this.#own = new Set(channels?.map(({ channel }) => channel));
@@ -536,15 +538,15 @@ class Share extends Port {
     if (this.#greeted) this.#attach(id);
   }
 
-  // attach begins anew where the process is carried already: it is heard from where its page is.
+  // attach has a process heard from where its page is, also one that is carried already: the server goes back for it.
   async #attach(id) {
-    const { place } = this, { token, process, gone } = this.#tabs.get(id);
+    const { place } = this, { token, gone } = this.#tabs.get(id);
     if (gone) return this.#welcome(id);
     if (place.gone) return this.#yield(id);
     this.#moving.add(token);
-    const { status } = await this.#inTurn(token, async () => {
-      if (this.#feed.numbers.has(token)) await this.#ask({ detach: token });
-      return this.#ask({ attach: process });
+    const { status } = await this.#inTurn(token, () => {
+      const tab = this.#tabs.get(id); // as it is by now
+      return tab ? this.#ask({ attach: `${tab.token}.${tab.number}` }) : {};
     });
     if (status === 403) this.#refuse(id);
     else if (status === 410 && place.gone) this.#yield(id);

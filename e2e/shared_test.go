@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -406,14 +405,8 @@ func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
 }
 
 // Rules 1 and 2 for tabs that share: whatever happens to their connections, their leader and themselves, each hears everything
-// once, in order. It finds a fault that is open (client/README.md, "Known fault"): a private channel may stop coming, as with the
-// seed 11709563037595700627 in Chromium. Until that is mended it runs where COMET_CHAOS is set.
-func TestSharedChaos(t *testing.T) {
-	if os.Getenv("COMET_CHAOS") == "" {
-		t.Skip("it finds a fault that is known and open; set COMET_CHAOS=1 to run it")
-	}
-	inEachBrowser(t, sharedChaos)
-}
+// once, in order.
+func TestSharedChaos(t *testing.T) { inEachBrowser(t, sharedChaos) }
 
 func sharedChaos(t *testing.T, in string) {
 	seed := rand.Uint64()

@@ -173,7 +173,7 @@ func (c *command) attach(session, value string) (Reply, error) {
 	if c.stream == nil {
 		return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
 	}
-	return c.stream.attach(p, place.Number)
+	return c.stream.attach(p, place.Number, strings.Contains(value, "."))
 }
 
 func (c *command) detach(value string) (Reply, error) {

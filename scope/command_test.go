@@ -106,6 +106,42 @@ func TestClose(t *testing.T) {
 	wantRefused(t, err, "gone")
 }
 
+// TestAttachGoesBack proves rules 1 and 2 for pages that share: what the leader's
+// event stream was told of a process, also before it was cut, is told again where
+// its page says that it has not heard it. A bare token changes nothing.
+func TestAttachGoesBack(t *testing.T) {
+	k := newKit(t)
+	leader, follower := k.process("s"), k.process("s")
+	h := k.private(follower, scope.Spec{Name: "a"})
+	tb := newTab(t, k.site, "s", leader, k.private(leader, scope.Spec{Name: "own"})).connect()
+	newTab(t, k.site, "s", follower, h) // so that it is heard
+	attach := func(value string) {
+		t.Helper()
+		if r, err := tb.command("attach", value); err != nil || r.State != "attached" || r.K != 1 {
+			t.Fatal(value, r, err)
+		}
+	}
+	attach(follower.Token())
+	k.put(h, numbers(1, 4)...)
+	tb.want("a@1", numbers(1, 4)...)
+	tb.cut().connect()
+	tb.want("a@1")
+	attach(follower.Token())
+	tb.want("a@1")
+	attach(follower.Token() + ".2")
+	if hello := of(tb.want("a@1", "3", "4"), "comet:hello"); len(hello) != 1 {
+		t.Fatal("greetings:", hello)
+	}
+	attach(follower.Token() + ".4")
+	if hello := of(tb.want("a@1"), "comet:hello"); len(hello) != 1 {
+		t.Fatal("greetings:", hello)
+	}
+	attach(follower.Token() + ".0")
+	tb.want("a@1", numbers(1, 4)...)
+	k.put(h, "5")
+	tb.want("a@1", "5")
+}
+
 // TestAttach proves rule 3: up to 16 processes on one event stream, each with its
 // own names; URL and cursor suffice to come back.
 func TestAttach(t *testing.T) {

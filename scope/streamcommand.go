@@ -10,14 +10,25 @@ import (
 // What commands do to an event stream. Each has it say what was added or removed,
 // with the cursor that says the same (rule 4).
 
-// attach carries the process from now on.
-func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
+// attach carries the process from number on. One that it carries already goes back
+// to number, if its page said one that is before where it is: it has missed what it
+// was told.
+func (s *EventStream) attach(p *ClientProcess, number uint64, said bool) (Reply, error) {
 	after := func() {}
 	defer func() { after() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return r.carries(p) }); i >= 0 {
-		return Reply{State: "attached", K: s.processes[i].slot}, nil
+		r := s.processes[i]
+		back := said && r.slot > 0
+		if !back || s.takesCommands() != nil {
+			return Reply{State: "attached", K: r.slot}, nil
+		}
+		if number >= r.number {
+			s.greetProcess(r) // the page may have missed that, too
+			return Reply{State: "attached", K: r.slot}, nil
+		}
+		r.leave()
 	}
 	s.prune(p.token)
 	attached := len(slices.DeleteFunc(slices.Clone(s.processes), func(r *processReader) bool { return r.removed }))
@@ -33,10 +44,15 @@ func (s *EventStream) attach(p *ClientProcess, number uint64) (Reply, error) {
 	r := &processReader{stream: s, process: p, slot: s.freeSlot(), token: p.token, number: number}
 	s.processes = append(s.processes, r)
 	after = r.attach(false, false)
+	s.greetProcess(r)
+	return Reply{State: "attached", K: r.slot}, nil
+}
+
+// greetProcess says that a process is carried. It needs s.mu.
+func (s *EventStream) greetProcess(r *processReader) {
 	g := s.site.newGreeting()
 	g.Processes = []greetedProcess{r.greeting()}
 	s.greetLater(g)
-	return Reply{State: "attached", K: r.slot}, nil
 }
 
 // saidMax is how much commands may leave to say while the peer does not read.

@@ -78,7 +78,7 @@ func AppendProcess(b []byte, token string, number uint64) []byte {
 	return b
 }
 
-// ParseProcess reads what AppendProcess writes.
+// ParseProcess reads what AppendProcess writes, and TOKEN.0.
 func ParseProcess(s string) (Process, error) {
 	token, number, numbered := strings.Cut(s, ".")
 	if !ValidToken(token) {
@@ -89,7 +89,7 @@ func ParseProcess(s string) (Process, error) {
 		return p, nil
 	}
 	n, err := parseNumber(number)
-	if err != nil || n == 0 {
+	if err != nil {
 		return Process{}, fmt.Errorf("%w: the process's number %.20q", ErrBadAddress, number)
 	}
 	p.Number = n
@@ -155,6 +155,9 @@ func ParseAddress(query string) (Address, error) {
 	if f.process.value != "" {
 		if a.Process, err = ParseProcess(f.process.value); err != nil {
 			return a, err
+		}
+		if a.Process.Number == 0 && strings.Contains(f.process.value, ".") {
+			return a, fmt.Errorf("%w: the process's number is 0, which is not written", ErrBadAddress)
 		}
 	}
 	if a.Group = f.group.value; a.Group != "" && !validGroup(a.Group) {
