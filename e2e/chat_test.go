@@ -389,6 +389,9 @@ func TestChatDuplicatedTab(t *testing.T) {
 	p := start(t, "chat")
 	s := newSession(t)
 	original, duplicate := s.chat(p.url), s.chat(p.url)
+	for _, tab := range []*tab{original, duplicate} {
+		tab.expect("409") // to who asks while the twin takes the process over: it asks again
+	}
 	stream := eval[string](original, `document.querySelector("meta[name=comet]").content`)
 	eval[bool](duplicate, fmt.Sprintf(`window.got = [], (window.twin = new EventSource(%q)).addEventListener("chat", e => got.push(JSON.parse(e.data).text)), true`, stream))
 	original.until(`document.querySelector(".note")?.textContent.includes("duplicated")`)
