@@ -278,6 +278,7 @@ func sharedServerRestart(t *testing.T, in string) {
 	f.to.Load().say("1")
 	for _, tab := range tabs {
 		tab.wantHeard("chat", "1")
+		tab.expect("410") // to the leader that asks for processes which the new server does not know
 	}
 	f.down()
 	tabs[0].until(`comet.state === "connecting"`)
