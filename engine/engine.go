@@ -86,6 +86,8 @@ type Caps struct {
 	Shared bool
 	// Tags: positions of entries carry a Tag.
 	Tags bool
+	// Cluster: the engine is a Cluster, too.
+	Cluster bool
 }
 
 // Sink hears of new entries. Its calls come one at a time and must neither block

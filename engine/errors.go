@@ -29,7 +29,8 @@ var (
 	ErrUnavailable = errors.New("engine: unavailable")
 
 	// ErrUnknown: an Append ended without an answer, so its items may or may not be
-	// stored. Only the same items under the same IDs may be appended again.
+	// stored. Only the same items under the same IDs may be appended again. Of an
+	// Ask: whether the request was heard is not known.
 	ErrUnknown = errors.New("engine: outcome unknown")
 
 	// ErrTooLarge: an item is over the engine's MaxEntry or the log's MaxBytes, or
@@ -39,6 +40,10 @@ var (
 	// ErrBadName and ErrBadSpec: Name.Validate and Spec.Normal say what is allowed.
 	ErrBadName = errors.New("engine: bad name")
 	ErrBadSpec = errors.New("engine: bad spec")
+
+	// ErrNoNode: nobody serves this node; or it has no record, which means that it
+	// is dead.
+	ErrNoNode = errors.New("engine: no such node")
 
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("engine: closed")
