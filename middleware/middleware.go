@@ -6,8 +6,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/engine"
+	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/scope"
 )
 
