@@ -40,7 +40,7 @@ func leader(tabs []*tab) int {
 }
 
 // Twelve tabs hold one socket, hear their own channels and the site's, once each, and pages still load.
-func TestSharedTabs(t *testing.T) { inEachBrowser(t, sharedTabs) }
+func TestSharedTabs(t *testing.T) { inWebKitToo(t, sharedTabs) }
 
 func sharedTabs(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -69,7 +69,7 @@ func sharedTabs(t *testing.T, in string) {
 }
 
 // The leader's death moves the event stream and loses and doubles nothing.
-func TestSharedLeaderDies(t *testing.T) { inEachBrowser(t, sharedLeaderDies) }
+func TestSharedLeaderDies(t *testing.T) { inWebKitToo(t, sharedLeaderDies) }
 
 func sharedLeaderDies(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -269,7 +269,7 @@ func TestSharedLeaderHangs(t *testing.T) {
 
 // A server that lost its memory: the tabs go on with what the site has, on one event stream, and say that their processes
 // are gone; a page that is loaded anew takes the lead.
-func TestSharedServerRestart(t *testing.T) { inEachBrowser(t, sharedServerRestart) }
+func TestSharedServerRestart(t *testing.T) { inWebKitToo(t, sharedServerRestart) }
 
 func sharedServerRestart(t *testing.T, in string) {
 	f := newGate(t, newRoom(t, comet.SiteConfig{}))
@@ -407,7 +407,7 @@ func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
 
 // Rules 1 and 2 for tabs that share: whatever happens to their connections, their leader and themselves, each hears everything
 // once, in order.
-func TestSharedChaos(t *testing.T) { inEachBrowser(t, sharedChaos) }
+func TestSharedChaos(t *testing.T) { inWebKitToo(t, sharedChaos) }
 
 func sharedChaos(t *testing.T, in string) {
 	seed := rand.Uint64()

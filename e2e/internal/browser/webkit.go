@@ -109,7 +109,7 @@ func (b *webkit) NewSession(ctx context.Context) (Session, error) {
 		"timeouts":                 map[string]any{"script": (10 * time.Minute).Milliseconds()}, // contexts end sooner
 	}
 	if s.driver, s.version, err = newWebDriver(ctx, "http://"+address, capabilities); err == nil {
-		err = s.driver.get(ctx, "/window", &s.current)
+		err = s.driver.get(ctx, "/window", &s.blank)
 	}
 	if err != nil {
 		s.kill()

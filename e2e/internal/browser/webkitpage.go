@@ -20,8 +20,10 @@ type webkitSession struct {
 	driver  *webDriver
 	version string
 
+	blank string // the window that was there first, and stays: with its last window a session ends
+
 	turn    sync.Mutex
-	current string // window: the blank first one stays, for with its last window the session ends
+	current string // window
 }
 
 // Close ends MiniBrowser in order, and kills what does not end.
@@ -43,14 +45,9 @@ func (s *webkitSession) kill() {
 
 func (s *webkitSession) Open(ctx context.Context, url string) (Page, error) {
 	p := &webkitPage{s: s}
-	s.turn.Lock()
-	var made struct{ Handle string }
-	err := s.driver.post(ctx, "/window/new", map[string]any{"type": "window"}, &made)
-	s.turn.Unlock()
-	if err != nil {
+	if err := p.make(ctx); err != nil {
 		return nil, err
 	}
-	p.window = made.Handle
 	if err := p.Navigate(ctx, url); err != nil {
 		p.Close()
 		return nil, err
@@ -65,6 +62,19 @@ type webkitPage struct {
 	mu     sync.Mutex
 	closed bool
 	errors []string
+}
+
+// make opens the window, from the blank one: the current one may be closed.
+func (p *webkitPage) make(ctx context.Context) error {
+	p.s.turn.Lock()
+	defer p.s.turn.Unlock()
+	if err := p.s.focus(ctx, p.s.blank); err != nil {
+		return err
+	}
+	var made struct{ Handle string }
+	err := p.s.driver.post(ctx, "/window/new", map[string]any{"type": "window"}, &made)
+	p.window = made.Handle
+	return err
 }
 
 // in does something to the page, when it is its turn.
@@ -84,12 +94,16 @@ func (p *webkitPage) focus(ctx context.Context) error {
 	if closed {
 		return errors.New("the page was closed")
 	}
-	if p.s.current == p.window {
+	return p.s.focus(ctx, p.window)
+}
+
+func (s *webkitSession) focus(ctx context.Context, window string) error {
+	if s.current == window {
 		return nil
 	}
-	err := p.s.driver.post(ctx, "/window", map[string]any{"handle": p.window}, nil)
+	err := s.driver.post(ctx, "/window", map[string]any{"handle": window}, nil)
 	if err == nil {
-		p.s.current = p.window
+		s.current = window
 	}
 	return err
 }
@@ -197,7 +211,7 @@ func (p *webkitPage) Close() {
 	}
 	_, _ = p.evaluate(ctx, p.s.driver, "0")
 	_ = p.s.driver.delete(ctx, "/window")
-	p.s.current = "" // no window is current now
+	p.s.current = ""
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
