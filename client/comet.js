@@ -234,7 +234,8 @@ export class Comet extends EventTarget {
       { withCredentials },
     );
     source.onopen = () => (this.#phase = 1);
-    source.onerror = () => source === this.#source && this.#failed();
+    // WebKit opens a source again that was closed when its page comes out of the back-forward cache.
+    source.onerror = () => (source === this.#source ? this.#failed() : source.close());
     for (const name of controls) source.addEventListener("comet:" + name, this.#hear);
     for (const { event } of this.#homes.values()) source.addEventListener(event, this.#hear);
     this.#watch();

@@ -39,6 +39,29 @@ func leader(tabs []*tab) int {
 	return -1
 }
 
+// A leader that comes out of the back-forward cache follows, and its event stream stays closed.
+func TestSharedBackForward(t *testing.T) { inBrowsers(t, sharedBackForward, "chromium", "webkit") }
+
+func sharedBackForward(t *testing.T, in string) {
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	f.keepable.Store(true)
+	tabs := f.shared(newSessionIn(t, in), 2, "", "chat", "mine")
+	at := leader(tabs)
+	left, stays := tabs[at], tabs[1-at]
+	eval[bool](left, `window.same = true`)
+	left.navigate(f.url + "/blank")
+	r.say("1")
+	stays.wantHeard("chat", "1")
+	eval[bool](left, `history.back(), true`)
+	left.until(`window.same && comet.state === "open"`)
+	r.say("2")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "1", "2")
+	}
+	left.until(`!sources.some(s => s.readyState < 2)`)
+}
+
 // Twelve tabs hold one socket, hear their own channels and the site's, once each, and pages still load.
 func TestSharedTabs(t *testing.T) { inWebKitToo(t, sharedTabs) }
 
