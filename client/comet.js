@@ -70,19 +70,17 @@ class Channel extends EventTarget {
 
   async *[Symbol.asyncIterator]() {
     const items = this.#kept.splice(0), reader = { items };
-    let left = true; // by its loop, and not by what it heard
+    let left = false; // by its loop, and not by what it heard
     this.#readers.add(reader);
     try {
       for (;;) {
         if (items.length) {
           const { value, error } = items.shift();
-          if (error) {
-            left = false;
-            throw error;
-          }
+          if (error) throw error;
+          left = true;
           yield value;
-        } else if (this.#over) {
           left = false;
+        } else if (this.#over) {
           if (this.#over.error) throw this.#over.error;
           return;
         } else {
@@ -412,7 +410,8 @@ export class Comet extends EventTarget {
     home.pull = heard?.pull;
     if (heard) return this.#ask(home); // of one that was left, nothing is asked until the server has said so
     if (home.registered) return;
-    if (!this.#process) return this.#without && this.#lose(name, closing(name, this.#without));
+    // Where nothing at all is heard, what comes next says why.
+    if (!this.#process) return this.#without && this.#heard.size && this.#lose(name, closing(name, this.#without));
     home.registered = true;
     const { state } = await this.#command({ register: `${name}@${from}` });
     if (!state || state === "closed") this.#lose(name, closing(name, "unavailable"));
