@@ -16,7 +16,7 @@ export function sender<Inboxes extends object = Record<string, any>>(
   comet: Comet<any>,
 ): <K extends keyof Inboxes & string>(inbox: K, ...values: [Inboxes[K], ...Inboxes[K][]]) => Promise<void>;
 
-/** What was sent is refused. */
+/** What was sent is refused. Its message is the server's. */
 export class SendRefused extends Error {
   readonly inbox: string;
   /** HTTP's, as docs/sending.md has them; 0 where the page itself refused: close() was called, or Options.queue sends wait. */

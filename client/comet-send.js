@@ -1,11 +1,11 @@
 // comet-send.js sends values to inboxes and duplex channels: in their order, and once, however often a request has to be
 // repeated. What it goes by is in the repository's docs/sending.md.
 
-/** What was sent is refused, and not sent again: status and message say why, value and taken how far it came. */
+/** What was sent is refused, and not sent again: status and the server's message say why, value and taken how far it came. */
 export class SendRefused extends Error {
   name = "SendRefused";
   constructor(inbox, message, about) {
-    super(`inbox ${inbox}: ${message}`);
+    super(message);
     Object.assign(this, { inbox, status: 0, value: 0, taken: 0 }, about);
   }
 }

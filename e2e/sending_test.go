@@ -80,7 +80,7 @@ func sendingOnce(t *testing.T, in string) {
 	eval[bool](one, `send("talk", "e") && send("talk", "") && send("talk", "f", "", "unheard") && send("talk", "g")`)
 	both("A", "B", "C", "D", "E", "F", "G")
 	one.until(`said.length === 7`)
-	want := []string{"taken", "taken", "taken", "taken", "422 inbox talk: there is nothing to say", "422 inbox talk: there is nothing to say", "taken"}
+	want := []string{"taken", "taken", "taken", "taken", "422 there is nothing to say", "422 there is nothing to say", "taken"}
 	if said := eval[[]string](one, `said`); fmt.Sprint(said) != fmt.Sprint(want) {
 		t.Errorf("the sends became\n%q, want\n%q", said, want)
 	}
@@ -112,7 +112,7 @@ func sendingRate(t *testing.T, in string) {
 		}
 	}
 	tab.until(`said.length === 8`)
-	if said := eval[string](tab, `said.join("\n")`); !strings.Contains(said, `410 inbox nothing: no inbox "nothing"`) || !strings.Contains(said, "413 inbox votes: ") ||
+	if said := eval[string](tab, `said.join("\n")`); !strings.Contains(said, `410 no inbox "nothing"`) || !strings.Contains(said, "413 send: ") ||
 		strings.Count(said, "taken") != 6 {
 		t.Errorf("the sends became\n%s", said)
 	}
@@ -126,5 +126,5 @@ func TestSendingEndsWithComet(t *testing.T) {
 	tab := f.sending(newSession(t))
 	f.down()
 	eval[bool](tab, `send("talk", "unheard") && !!setTimeout(() => comet.close(), 20)`)
-	tab.until(`said[0] === "0 inbox talk: the Comet was closed"`)
+	tab.until(`said[0] === "0 the Comet was closed"`)
 }

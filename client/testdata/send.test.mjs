@@ -93,7 +93,7 @@ test("when the event stream is back it is tried at once", async () => {
 test("a refusal rejects, its number is free, and what follows goes on", async () => {
   const asked = play([422, { error: "too long", value: 1 }], taken), send = sender(new Comet());
   const first = send("a", 1), second = send("a", 2);
-  await assert.rejects(first, refused(422, { value: 1, taken: 0, message: "inbox a: too long" }));
+  await assert.rejects(first, refused(422, { value: 1, taken: 0, message: "too long" }));
   await second;
   assert.deepEqual(asked, [[1, 1], [1, 2]]);
 });
@@ -118,7 +118,7 @@ test("close ends it, and no more wait than are allowed", async () => {
   play(null);
   const comet = new Comet(), send = sender(comet);
   const waiting = [send("a", 1), send("a", 2), send("a", 3)];
-  await assert.rejects(send("a", 4), refused(0, { message: "inbox a: 3 sends wait already" }));
+  await assert.rejects(send("a", 4), refused(0, { message: "3 sends wait already" }));
   const rejected = waiting.map(done => assert.rejects(done, refused(0)));
   await settle();
   comet.become("closed", "closed");
@@ -127,5 +127,5 @@ test("close ends it, and no more wait than are allowed", async () => {
 
 test("an answer that is not Comet's, and helps nobody to try again", async () => {
   play([404, "not found"]);
-  await assert.rejects(sender(new Comet())("a", 1), refused(404, { message: "inbox a: answered 404" }));
+  await assert.rejects(sender(new Comet())("a", 1), refused(404, { message: "answered 404" }));
 });
