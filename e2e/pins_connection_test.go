@@ -255,6 +255,13 @@ func TestPinBackForward(t *testing.T) {
 		tab.until(`typeof log === "object" && log.filter(line => line === "persisted true").length === 2`)
 		if in == "webkit" {
 			tab.until(`source.readyState === 1`)
+			eval[any](tab, `addEventListener("pagehide", () => source.onerror = source.close)`) // as the README says
+			tab.navigate(s.url + "/elsewhere")
+			eval[any](tab, `(history.back(), 0)`)
+			tab.until(`typeof log === "object" && log.filter(line => line === "persisted true").length === 3 && log.at(-1).startsWith("error")`)
+			if state := eval[int](tab, `source.readyState`); state != 2 {
+				t.Errorf("a source whose onerror closes it has readyState %d, want 2", state)
+			}
 		} else if state := eval[int](tab, `source.readyState`); state != 2 {
 			t.Errorf("a source that was closed in pagehide has readyState %d in pageshow, want 2", state)
 		}
