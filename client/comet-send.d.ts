@@ -3,16 +3,16 @@ import type { Comet } from "./comet.js";
 /**
  * Gives the function that sends for a Comet. Inboxes is the page's table of what each inbox and duplex channel takes:
  *
- *     const send = sender<{ chat: Draft }>(comet);
+ *     const send = sending<{ chat: Draft }>(comet);
  *     await send("chat", { text: "hello" });
  *
  * Sends to one inbox are taken one after the other, in the order of the calls, each once: what was not answered is sent again
  * under its number. Several values are one command. It resolves when all of them were taken, and waits for as long as nobody
  * answers: after the server's Retry-After, or the Comet's pauses (retry), and no longer than until the event stream is back. It
  * rejects with SendRefused where repeating would not help; those that were sent after it go on. The count is the Comet's, so
- * that any number of senders may be made for one.
+ * that it may be called any number of times for one.
  */
-export function sender<Inboxes extends object = Record<string, any>>(
+export function sending<Inboxes extends object = Record<string, any>>(
   comet: Comet<any>,
 ): <K extends keyof Inboxes & string>(inbox: K, ...values: [Inboxes[K], ...Inboxes[K][]]) => Promise<void>;
 

@@ -13,8 +13,8 @@ export class SendRefused extends Error {
 // The inboxes of each Comet by name: the numbers are its process's, and whoever sends for it counts on.
 const all = new WeakMap();
 
-/** sender gives the function that sends for a Comet. */
-export function sender(comet) {
+/** sending gives the function that sends for a Comet. */
+export function sending(comet) {
   if (!all.has(comet)) all.set(comet, new Map());
   const inboxes = all.get(comet);
   return (name, ...values) => {

@@ -19,8 +19,8 @@ func (f *gate) sending(s session) *tab {
 	}
 	eval[bool](tab, `(async () => {
 		const [, scripts] = document.querySelector("script[type=module]").textContent.match(/from "(.*)comet\.js"/);
-		const { sender, SendRefused } = await import(scripts + "comet-send.js");
-		const send = sender(comet);
+		const { sending, SendRefused } = await import(scripts + "comet-send.js");
+		const send = sending(comet);
 		window.said = [];
 		window.send = (...what) => {
 			send(...what).then(() => said.push("taken"), e => said.push(e instanceof SendRefused ? e.status + " " + e.message : String(e)));

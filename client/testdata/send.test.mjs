@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 mock.timers.enable({ apis: ["setTimeout"] });
 mock.method(Math, "random", () => 0.5); // no jitter
-const { sender, SendRefused } = await import("../comet-send.js");
+const { sending, SendRefused } = await import("../comet-send.js");
 
 // A server gives the answers that the test wrote down, and notes what it was asked.
 function play(...answers) {
@@ -34,15 +34,15 @@ const settle = async () => { for (let n = 0; n < 50; n++) await Promise.resolve(
 const taken = [200, { state: "taken" }];
 const refused = (status, more) => error => error instanceof SendRefused && error.status === status && Object.entries(more ?? {}).every(([key, value]) => error[key] === value);
 
-test("one after the other, numbered by inbox, also by two senders", async () => {
+test("one after the other, numbered by inbox, also by two functions", async () => {
   const asked = play(taken), comet = new Comet();
-  const send = sender(comet);
-  await Promise.all([send("a", 1), sender(comet)("a", 2, 3), send("b", 4)]);
+  const send = sending(comet);
+  await Promise.all([send("a", 1), sending(comet)("a", 2, 3), send("b", 4)]);
   assert.deepEqual(asked.sort(), [[1, 1], [1, 4], [2, 2, 3]]);
 });
 
 test("what was not answered is sent again under its number, and seen is as good as taken", async () => {
-  const asked = play(null, [502, "<html>"], [200, { state: "seen", n: 1 }], taken), send = sender(new Comet());
+  const asked = play(null, [502, "<html>"], [200, { state: "seen", n: 1 }], taken), send = sending(new Comet());
   const both = Promise.all([send("a", 1), send("a", 2)]);
   await settle();
   assert.deepEqual(asked, [[1, 1]]);
@@ -57,14 +57,14 @@ test("what was not answered is sent again under its number, and seen is as good 
 });
 
 test("a request that the browser repeated by itself is seen, and not sent again", async () => {
-  const asked = play([200, { state: "seen", n: 1 }], taken), send = sender(new Comet());
+  const asked = play([200, { state: "seen", n: 1 }], taken), send = sending(new Comet());
   await send("a", 1);
   await send("a", 2);
   assert.deepEqual(asked, [[1, 1], [2, 2]]);
 });
 
 test("the server says when: in milliseconds, or by Retry-After alone", async () => {
-  const asked = play([429, { error: "too fast", retry: 1500 }, "2"], [503, "busy", "3"], taken), send = sender(new Comet());
+  const asked = play([429, { error: "too fast", retry: 1500 }, "2"], [503, "busy", "3"], taken), send = sending(new Comet());
   const done = send("a", 1);
   await settle();
   mock.timers.tick(1499);
@@ -83,7 +83,7 @@ test("the server says when: in milliseconds, or by Retry-After alone", async () 
 test("when the event stream is back it is tried at once", async () => {
   const asked = play(null, taken), comet = new Comet();
   comet.state = "connecting";
-  const done = sender(comet)("a", 1);
+  const done = sending(comet)("a", 1);
   await settle();
   comet.become("open");
   await done;
@@ -91,7 +91,7 @@ test("when the event stream is back it is tried at once", async () => {
 });
 
 test("a refusal rejects, its number is free, and what follows goes on", async () => {
-  const asked = play([422, { error: "too long", value: 1 }], taken), send = sender(new Comet());
+  const asked = play([422, { error: "too long", value: 1 }], taken), send = sending(new Comet());
   const first = send("a", 1), second = send("a", 2);
   await assert.rejects(first, refused(422, { value: 1, taken: 0, message: "too long" }));
   await second;
@@ -99,7 +99,7 @@ test("a refusal rejects, its number is free, and what follows goes on", async ()
 });
 
 test("what was taken of a refused command is passed over in the next", async () => {
-  const asked = play([422, { error: "no", value: 3, taken: 2 }], [422, { error: "no", value: 3, taken: 2 }], taken), send = sender(new Comet());
+  const asked = play([422, { error: "no", value: 3, taken: 2 }], [422, { error: "no", value: 3, taken: 2 }], taken), send = sending(new Comet());
   await assert.rejects(send("a", 1, 2, 3), refused(422, { value: 3, taken: 2 }));
   await assert.rejects(send("a", 4), refused(422, { value: 1, taken: 0 }));
   await send("a", 5);
@@ -108,7 +108,7 @@ test("what was taken of a refused command is passed over in the next", async () 
 });
 
 test("numbers that another page of the process used, or that the server forgot", async () => {
-  const asked = play([200, { state: "seen", n: 4 }], taken, [409, { error: "not next", expected: 1 }], taken), send = sender(new Comet());
+  const asked = play([200, { state: "seen", n: 4 }], taken, [409, { error: "not next", expected: 1 }], taken), send = sending(new Comet());
   await send("a", 1);
   await send("a", 2);
   assert.deepEqual(asked, [[1, 1], [5, 1], [6, 2], [1, 2]]);
@@ -116,7 +116,7 @@ test("numbers that another page of the process used, or that the server forgot",
 
 test("close ends it, and no more wait than are allowed", async () => {
   play(null);
-  const comet = new Comet(), send = sender(comet);
+  const comet = new Comet(), send = sending(comet);
   const waiting = [send("a", 1), send("a", 2), send("a", 3)];
   await assert.rejects(send("a", 4), refused(0, { message: "3 sends wait already" }));
   const rejected = waiting.map(done => assert.rejects(done, refused(0)));
@@ -127,5 +127,5 @@ test("close ends it, and no more wait than are allowed", async () => {
 
 test("an answer that is not Comet's, and helps nobody to try again", async () => {
   play([404, "not found"]);
-  await assert.rejects(sender(new Comet())("a", 1), refused(404, { message: "answered 404" }));
+  await assert.rejects(sending(new Comet())("a", 1), refused(404, { message: "answered 404" }));
 });

@@ -3,7 +3,7 @@ import { connect, ChannelClosed, ChannelFull, ProcessGone, type Comet, type Stat
 
 import { connect as share, ProcessGone as Gone } from "../comet-shared.js";
 
-import { sender, SendRefused } from "../comet-send.js";
+import { sending, SendRefused } from "../comet-send.js";
 
 interface Message { text: string }
 interface Channels { chat: Message; unread: number; html: string }
@@ -52,8 +52,8 @@ export async function example(url: string): Promise<void> {
   for await (const value of untyped.channel("anything")) console.log(value);
 }
 
-export async function sending(comet: Comet<Channels>): Promise<void> {
-  const send = sender<{ chat: { draft: string }; votes: number }>(comet);
+export async function sends(comet: Comet<Channels>): Promise<void> {
+  const send = sending<{ chat: { draft: string }; votes: number }>(comet);
   try {
     await send("chat", { draft: "hello" });
     await send("votes", 1, 2, 3);
@@ -70,5 +70,5 @@ export async function sending(comet: Comet<Channels>): Promise<void> {
   send("votes", 1, "2");
   // @ts-expect-error: no value
   send("votes");
-  await sender(comet)("anything", { at: "all" });
+  await sending(comet)("anything", { at: "all" });
 }
