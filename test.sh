@@ -1,7 +1,7 @@
 #!/bin/sh
-# All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, nginx,
-# HAProxy, Caddy, curl and Node from Debian's packages where they are missing and it
-# may (as root, with apt-get). Where it may not, their tests are skipped and say so;
+# All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, WebKitGTK,
+# nginx, HAProxy, Caddy, curl and Node from Debian's packages where they are missing and
+# it may (as root, with apt-get). Where it may not, their tests are skipped and say so;
 # with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")"
@@ -60,7 +60,7 @@ missing=
 for browser in chromium firefox-esr; do
 	command -v "$browser" >/dev/null 2>&1 || missing="$missing $browser"
 done
-for tool in nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do
+for tool in WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do
 	command -v "${tool%:*}" >/dev/null 2>&1 || missing="$missing ${tool#*:}"
 done
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -55,10 +55,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// inEachBrowser runs a test in all browsers at once, as subtests of their names.
+// inEachBrowser runs a test in Chromium and Firefox at once, as subtests of their names.
 func inEachBrowser(t *testing.T, test func(t *testing.T, in string)) {
+	inBrowsers(t, test, "chromium", "firefox")
+}
+
+// inWebKitToo runs it in WebKit besides, where a session takes a second to begin: what would say the same again is left out.
+func inWebKitToo(t *testing.T, test func(t *testing.T, in string)) {
+	inBrowsers(t, test, browser.Names...)
+}
+
+func inBrowsers(t *testing.T, test func(t *testing.T, in string), names ...string) {
 	t.Parallel()
-	for _, name := range browser.Names {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, name)

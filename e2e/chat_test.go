@@ -183,7 +183,7 @@ func TestChatBackInHistory(t *testing.T) {
 
 // Rules 1, 2 and 12: the server hangs up, turns the tab away for a while, and then gives it what it missed.
 func TestChatCut(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "chat")
 		tab := s.chat(p.url)
@@ -268,7 +268,7 @@ func TestChatWire(t *testing.T) {
 // Rules 1, 2 and 3: the browser's own EventSource hears the room at /native, goes on over a proxy's 502, and is told of a
 // restart.
 func TestChatNative(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "chat")
 		p.say("<b>one</b>")

@@ -150,7 +150,7 @@ func TestMailcountIsAFormWithoutScripts(t *testing.T) {
 // The three constructors side by side: every mail, the newest tally, and nothing that was not asked for. The page asks by
 // itself once more when that is switched on.
 func TestMailcountCompares(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "mailcount", "-every", "100ms")
 		tab := s.open(p.url)
@@ -176,7 +176,7 @@ func TestMailcountCompares(t *testing.T) {
 
 // Rule 9: a plain EventSource reads once by connecting, and once for each POST.
 func TestMailcountNative(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "mailcount", "-every", "100ms")
 		p.arrive(3)
