@@ -245,7 +245,7 @@ func clientIdleOptions(t *testing.T, in string) {
 
 // A page that Chromium froze goes on where it was; while it was frozen its process was away.
 func TestClientFrozen(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	tab := f.page(newSession(t), "/", "", "chat", "mine")
@@ -265,7 +265,7 @@ func TestClientFrozen(t *testing.T) {
 // A page that was frozen for longer than its process lives: the site's channels are back without a reload, the private ones
 // say that the process is gone.
 func TestClientFrozenForLong(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 200 * time.Millisecond})
 	f := newGate(t, r)
 	tab := f.page(newSession(t), "/", "", "chat", "mine")
@@ -288,7 +288,7 @@ func TestClientFrozenForLong(t *testing.T) {
 
 // A page that comes back from the back-forward cache goes on where it was.
 func TestClientBackForward(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	r.say("0")
