@@ -3,5 +3,5 @@
 //
 // Chromium is driven by the Chrome DevTools Protocol, Firefox by WebDriver BiDi, which it speaks itself. Each is looked for
 // in PATH; [ErrMissing] says how to get one that is not there. They run headless, take any certificate, and every page is
-// a window of its own, so that no page is hidden behind another.
+// alone in its window, so that no page is hidden behind another.
 package browser
