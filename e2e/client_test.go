@@ -185,7 +185,7 @@ func clientStalls(t *testing.T, in string) {
 func TestClientIdles(t *testing.T) { inEachBrowser(t, clientIdles) }
 
 func clientIdles(t *testing.T, in string) {
-	r := newRoom(t, comet.SiteConfig{ReturnWithin: 2 * time.Second, Heartbeat: time.Second})
+	r := newRoom(t, comet.SiteConfig{ReturnWithin: 6 * time.Second, Heartbeat: time.Second})
 	f := newGate(t, r)
 	tab := f.page(newSessionIn(t, in), "/", "idleAfter: 50, idlePoll: [0, 100, 100]", "chat", "mine")
 	tab.until(`comet.state === "open"`)
@@ -200,7 +200,7 @@ func clientIdles(t *testing.T, in string) {
 	select {
 	case <-process.Done():
 		t.Fatal("the process ended although its page looks")
-	case <-time.After(3 * time.Second): // longer than it lives without
+	case <-time.After(8 * time.Second): // longer than it lives without
 	}
 	eval[bool](tab, `hide(false), true`)
 	tab.until(`comet.state === "open"`)
