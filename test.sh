@@ -72,4 +72,6 @@ if [ "${CI:-}" = true ]; then
 	COMET_PROXIES=required
 	export COMET_BROWSER COMET_PROXIES
 fi
-cd e2e && go test -race -timeout 10m -v ./...
+began=$(date +%s)
+(cd e2e && go test -race -timeout 10m -v ./...)
+echo "the browsers and proxies took $(($(date +%s) - began)) s"

@@ -12,7 +12,9 @@
 // What a test is made of:
 //
 //   - newSession and newSessionIn give a session, its open a tab; eval, until, click, write and navigate are done to that.
-//     inEachBrowser runs a test in Chromium and Firefox, inWebKitToo in all three. They are started once, for all tests.
+//     inEachBrowser runs a test in Chromium and Firefox, inWebKitToo in all three, inChromium in that alone. They are started
+//     once, for all tests; each serves a few of them at once, and how long they took is printed at the end.
+//   - until waits for a condition in the page; it is the page that looks.
 //   - start runs an example, serve a server of this package, each as a process of its own that can be killed and
 //     restarted on its port. reserve gives a port that refuses connections.
 //   - newFront stands before a server as a TCP port that refuses, answers 503, cuts or stalls; newProxy as an HTTP proxy.

@@ -271,7 +271,7 @@ func TestPinBackForward(t *testing.T) {
 // TestPinFrozen: a frozen page (Chromium freezes tabs in the background) hears nothing and keeps its connection; all of it
 // comes when it thaws. For the server such a tab is a slow reader (rule 5).
 func TestPinFrozen(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	more, said := make(chan struct{}), make(chan struct{})
 	s := newScript(t, func(x *exchange) {
 		x.stream("data: 0\n\n")

@@ -120,7 +120,7 @@ func sendingRate(t *testing.T, in string) {
 
 // comet.close ends what waits to be sent.
 func TestSendingEndsWithComet(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r, _ := talkRoom(t, channel.ReceiveConfig[int]{})
 	f := newGate(t, r)
 	tab := f.sending(newSession(t))

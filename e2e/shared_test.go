@@ -259,7 +259,7 @@ func sharedIdle(t *testing.T, in string) {
 // A leader that does not run any more, with its connection and its lock, is deposed; when it runs again, it has missed nothing.
 // (Tabs of one Firefox may hang together.)
 func TestSharedLeaderHangs(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{Heartbeat: time.Second})
 	f := newGate(t, r)
 	tabs := f.shared(newSession(t), 3, "", "chat", "mine")
@@ -376,7 +376,7 @@ func sharedDuplicate(t *testing.T, in string) {
 
 // More tabs than one event stream carries take a second one.
 func TestSharedMoreThanSixteen(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	s := newSession(t)
@@ -394,7 +394,7 @@ func TestSharedMoreThanSixteen(t *testing.T) {
 
 // A leader that the browser froze has let go before; one whose process crashed has its lock taken from it.
 func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	tabs := f.shared(newSession(t), 4, "", "chat", "mine")

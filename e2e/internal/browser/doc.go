@@ -3,6 +3,6 @@
 //
 // Chromium is driven by the Chrome DevTools Protocol, Firefox by WebDriver BiDi, which it speaks itself, WebKitGTK's
 // MiniBrowser by WebKitWebDriver, which speaks classic WebDriver. Each is looked for in PATH; [ErrMissing] says how to get
-// one that is not there. They need no screen (MiniBrowser draws on an Xvfb), take any certificate, and every page is a
-// window of its own, so that no page is hidden behind another.
+// one that is not there. They need no screen (MiniBrowser draws on an Xvfb), take any certificate, and every page is
+// alone in its window, so that no page is hidden behind another.
 package browser
