@@ -52,6 +52,15 @@ type SiteConfig struct {
 	// once. Behind a proxy that Fiber is not told to trust, all readers share the
 	// proxy's address. Default: 0, no bound.
 	MaxAddressStreams int
+	// PublishWithin is how long a value that a shared engine does not take is tried
+	// again before its sender hears the error; with it whoever sends waits. At most
+	// 90 s; negative: it is tried once, and the error told at once. Default: 10 s.
+	PublishWithin time.Duration
+	// PublishWaiting and PublishWaitingBytes bound what waits for a shared engine,
+	// of all site channels together: one value more is engine.ErrUnavailable at
+	// once. One channel has room for 1000 values and 8 MiB. Defaults: 10,000 and
+	// 64 MiB.
+	PublishWaiting, PublishWaitingBytes int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
 	// MaxCommand is how long a command's body may be, in bytes: what a page sends
@@ -93,6 +102,15 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	number("MaxChannels", &c.MaxChannels, 100)
 	number("MaxStreams", &c.MaxStreams, 100_000)
 	number("MaxSessionStreams", &c.MaxSessionStreams, 100)
+	if c.PublishWithin == 0 {
+		c.PublishWithin = 10 * time.Second
+	}
+	if c.PublishWithin > maxPublishWithin {
+		faults = append(faults, fmt.Errorf("PublishWithin is %v: use at most %v, for which engines know a value again; or 0 for 10s, or less than 0 for no second try",
+			c.PublishWithin, maxPublishWithin))
+	}
+	number("PublishWaiting", &c.PublishWaiting, 10_000)
+	number("PublishWaitingBytes", &c.PublishWaitingBytes, 64<<20)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
 	if c.MaxCommand == 0 {
 		c.MaxCommand = defaultCommand
@@ -135,6 +153,7 @@ type Site struct {
 	config  SiteConfig
 	caps    engine.Caps
 	owned   bool // the engine is the Site's
+	waiting load // to be published
 	wheel   *wheel.Wheel
 	probe   time.Duration
 	probing sync.Once

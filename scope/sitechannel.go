@@ -23,6 +23,7 @@ type siteChannel struct {
 	state    *life
 	slot     *slot
 	follower *follower
+	publish  *publisher  // nil: the engine is in this process
 	closed   atomic.Bool // by the app: readers hear closed, whatever ended it
 
 	mu      sync.Mutex
@@ -95,6 +96,9 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 		c.follower.size = 1
 	}
 	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
+	if s.caps.Shared {
+		c.publish = newPublisher(s, spec)
+	}
 	runtime.AddCleanup(c, collected, sl)
 	return c
 }
@@ -143,17 +147,27 @@ func (c *siteChannel) logGone(err error) {
 func (c *siteChannel) name() string { return c.spec.Name }
 func (c *siteChannel) life() *life  { return c.state }
 
-func (c *siteChannel) put(ctx context.Context, data []byte) error {
+func (c *siteChannel) put(ctx context.Context, data []byte) error { return c.putOnce(ctx, "", data) }
+
+// putOnce is put with the ID that a shared engine shall know the value by.
+func (c *siteChannel) putOnce(ctx context.Context, id string, data []byte) error {
 	if c.state.ended() {
 		return c.state.refusal(c.spec.Name)
 	}
 	if err := c.site.checkSize(c.spec, data); err != nil {
 		return err
 	}
-	_, err := c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	var err error
+	if c.publish != nil {
+		err = c.publish.publish(ctx, id, data)
+	} else {
+		_, err = c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	}
 	switch {
 	case err == nil:
 		return nil
+	case c.state.ended() && errors.Is(err, engine.ErrUnknown):
+		return fmt.Errorf("%w: %w", c.state.refusal(c.spec.Name), err)
 	case c.state.ended():
 		return c.state.refusal(c.spec.Name)
 	case errors.Is(err, engine.ErrTooLarge):
@@ -171,6 +185,9 @@ func (c *siteChannel) end(cause error) {
 	}
 	if c.state.end(cause) {
 		c.site.logFailure(c.spec.Name, cause)
+	}
+	if c.publish != nil {
+		c.publish.close()
 	}
 	if closing {
 		c.slot.free()
