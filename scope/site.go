@@ -154,6 +154,7 @@ type Site struct {
 	caps    engine.Caps
 	owned   bool // the engine is the Site's
 	waiting load // to be published
+	reading gate
 	wheel   *wheel.Wheel
 	probe   time.Duration
 	probing sync.Once
@@ -193,7 +194,7 @@ func NewSite(config ...SiteConfig) *Site {
 		panic("comet: SiteConfig: " + err.Error())
 	}
 	s := &Site{
-		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}), ended: make(chan struct{}),
+		owned: c.Engine == nil, probe: defaultProbe, reading: make(gate, maxReading), drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
 		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 	}

@@ -88,7 +88,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	ctx, cancel := context.WithCancel(s.ctx)
 	sl.cancel = cancel
 	c.follower = &follower{
-		log: s.config.Engine, name: s.logName(spec.Name), ctx: ctx,
+		log: s.config.Engine, gate: s.reading, name: s.logName(spec.Name), ctx: ctx,
 		size: spec.log().Size, newest: spec.Kind == Newest,
 		notify: c.wakeReaders, fail: c.logGone,
 	}
@@ -113,7 +113,7 @@ func (c *siteChannel) open(ctx context.Context) error {
 		return err
 	}
 	c.slot.ensured = true
-	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c)})
+	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c.follower)})
 	c.slot.unwatch = unwatch
 	if err != nil {
 		return err
@@ -124,18 +124,19 @@ func (c *siteChannel) open(ctx context.Context) error {
 	return nil
 }
 
-// weakSink lets the engine feed a channel without holding it.
-type weakSink struct{ channel weak.Pointer[siteChannel] }
+// weakSink lets the engine feed a channel's follower without holding either: the
+// follower leads to the channel, and nothing but the channel to it.
+type weakSink struct{ follower weak.Pointer[follower] }
 
 func (s weakSink) Offer(e engine.Entry) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Offer(e)
+	if f := s.follower.Value(); f != nil {
+		f.Offer(e)
 	}
 }
 
 func (s weakSink) Dirty(cause error) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Dirty(cause)
+	if f := s.follower.Value(); f != nil {
+		f.Dirty(cause)
 	}
 }
 
