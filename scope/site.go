@@ -52,6 +52,11 @@ type SiteConfig struct {
 	// once. Behind a proxy that Fiber is not told to trust, all readers share the
 	// proxy's address. Default: 0, no bound.
 	MaxAddressStreams int
+	// UnhealthyAfter is how long the health of a shared engine may fail before event
+	// streams are sent away, and new ones turned away, until it is back; each is told
+	// to come again, and loses nothing. At least 1 s; negative: never. Default: 10 s,
+	// longer than an election.
+	UnhealthyAfter time.Duration
 	// PublishWithin is how long a value that a shared engine does not take is tried
 	// again before its sender hears the error; with it whoever sends waits. At most
 	// 90 s; negative: it is tried once, and the error told at once. Default: 10 s.
@@ -97,6 +102,9 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	duration("Heartbeat", &c.Heartbeat, 15*time.Second, time.Second)
 	duration("ConnectWithin", &c.ConnectWithin, time.Minute, time.Millisecond)
 	duration("ReturnWithin", &c.ReturnWithin, time.Hour, time.Millisecond)
+	if c.UnhealthyAfter >= 0 {
+		duration("UnhealthyAfter", &c.UnhealthyAfter, 10*time.Second, time.Second)
+	}
 	number("MaxProcesses", &c.MaxProcesses, 50)
 	number("MaxSessions", &c.MaxSessions, 100_000)
 	number("MaxChannels", &c.MaxChannels, 100)
@@ -177,6 +185,7 @@ type Site struct {
 	carried                   census        // event streams, those being opened included
 	drained                   chan struct{} // closed when down and the last stream has gone
 	sessionSweep, readerSweep sweep
+	checkup                   checkup // of an engine that is elsewhere
 }
 
 // NewSite returns a Site. It panics when config is misconfigured, naming every
