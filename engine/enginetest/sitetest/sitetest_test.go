@@ -19,7 +19,7 @@ func one(*testing.T) []engine.Engine { return []engine.Engine{memory.New()} }
 
 func TestInBubble(t *testing.T) {
 	sitetest.RunInBubble(t, one)
-	for range 10 {
+	for range 4 {
 		sitetest.RunInBubble(t, several)
 	}
 }
