@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ocsigo/comet/channel"
 	"github.com/ocsigo/comet/engine"
@@ -18,7 +21,8 @@ type unsure struct {
 	*memory.Engine
 
 	mu   sync.Mutex
-	lost int // answers yet to be lost
+	lost int  // answers yet to be lost
+	away bool // nothing is taken
 }
 
 func (u *unsure) Caps() engine.Caps {
@@ -28,9 +32,12 @@ func (u *unsure) Caps() engine.Caps {
 }
 
 func (u *unsure) Append(ctx context.Context, n engine.Name, items ...engine.Item) ([]engine.Position, error) {
-	positions, err := u.Engine.Append(ctx, n, items...)
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.away {
+		return nil, engine.ErrUnavailable
+	}
+	positions, err := u.Engine.Append(ctx, n, items...)
 	if err == nil && u.lost > 0 {
 		u.lost--
 		return nil, engine.ErrUnknown
@@ -82,4 +89,35 @@ func TestDuplexRepeated(t *testing.T) {
 	}
 	pg.want(t, `chat {"by":"1","text":"a"}`, `chat {"by":"4","text":"b"}`, `chat {"by":"5","text":"same"}`,
 		`chat {"by":"6","text":"other"}`, `chat {"by":"7","text":"other"}`, `chat {"by":"8","text":"no number"}`, `chat {"by":"9","text":"no number"}`)
+}
+
+// TestReadStreamWaitsForTheEngine proves rule 20 for a source that is read: an engine
+// that is away for long holds it up, and does not end its channel.
+func TestReadStreamWaitsForTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &unsure{Engine: memory.New(), away: true}
+		site := scope.NewSite(scope.SiteConfig{Engine: e})
+		var made atomic.Int32
+		count := must(channel.Create(site, channel.From(func(ctx context.Context) (int, error) {
+			if made.Load() == 3 {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			return int(made.Add(1)), nil
+		}), channel.Config{Name: "count"}))
+		time.Sleep(time.Hour)
+		if count.Err() != nil || made.Load() != 1 {
+			t.Fatalf("%v after %d values", count.Err(), made.Load())
+		}
+		e.mu.Lock()
+		e.away = false
+		e.mu.Unlock()
+		time.Sleep(time.Minute)
+		if values, _, err := count.Recent(context.Background(), 10); fmt.Sprint(values) != "[1 2 3]" {
+			t.Fatal(values, err)
+		}
+		if err := site.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

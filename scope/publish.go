@@ -44,6 +44,7 @@ type publisher struct {
 	channel string
 	log     engine.Name
 	random  string // begins the IDs that are made here
+	patient bool   // Spec.Patient
 
 	mu      sync.Mutex
 	made    uint64 // IDs
@@ -64,7 +65,7 @@ type publication struct {
 }
 
 func newPublisher(s *Site, spec Spec) *publisher {
-	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + "."}
+	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + ".", patient: spec.Patient}
 }
 
 // publish returns nil once the value is in the log. Where ctx ends before, the
@@ -110,13 +111,11 @@ func (p *publisher) enqueue(id string, data []byte) (*publication, error) {
 	if err := p.site.waiting.enter(&p.site.config, len(data)); err != nil {
 		return nil, err
 	}
-	if id == "" {
+	if id == "" && !p.once() { // an ID costs the engine memory
 		p.made++
 		id = p.random + strconv.FormatUint(p.made, 36)
 	}
-	w := &publication{
-		item: engine.Item{ID: id, Data: data}, settled: make(chan error, 1), until: time.Now().Add(p.site.config.PublishWithin),
-	}
+	w := &publication{item: engine.Item{ID: id, Data: data}, settled: make(chan error, 1), until: time.Now().Add(p.within())}
 	p.queue = append(p.queue, w)
 	p.bytes += len(data)
 	if !p.running {
@@ -124,6 +123,30 @@ func (p *publisher) enqueue(id string, data []byte) (*publication, error) {
 		p.site.work.Go(p.run)
 	}
 	return w, nil
+}
+
+// once reports whether nothing is tried twice.
+func (p *publisher) once() bool { return p.site.config.PublishWithin < 0 }
+
+// within is how long a value is tried again.
+func (p *publisher) within() time.Duration {
+	if p.patient && !p.once() {
+		return maxPublishWithin
+	}
+	return p.site.config.PublishWithin
+}
+
+// over reports whether the time of w is over. What is patient has time without end,
+// while nothing of it can be stored. It needs p.mu.
+func (p *publisher) over(w *publication, now time.Time) bool {
+	if now.Before(w.until) {
+		return false
+	}
+	if p.patient && !p.once() && !w.unknown {
+		w.until = now.Add(maxPublishWithin)
+		return false
+	}
+	return true
 }
 
 // withdraw takes w back, if no append with it was begun.
@@ -194,9 +217,8 @@ func (p *publisher) run() {
 func (p *publisher) next(largest int) (batch []*publication, within time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	once := p.site.config.PublishWithin < 0
 	down, now := p.site.ctx.Err() != nil, time.Now()
-	for len(p.queue) > 0 && (down || !once && !now.Before(p.queue[0].until)) {
+	for len(p.queue) > 0 && (down || !p.once() && p.over(p.queue[0], now)) {
 		why := cmp.Or(p.queue[0].why, errNotTried)
 		if down {
 			why = ErrShutdown
@@ -215,7 +237,7 @@ func (p *publisher) next(largest int) (batch []*publication, within time.Duratio
 		p.queue, p.running = nil, false
 		return nil, 0
 	}
-	if within = appendWithin; !once {
+	if within = appendWithin; !p.once() {
 		within = min(within, max(time.Until(batch[0].until), appendPauseMin))
 	}
 	return batch, within
@@ -255,7 +277,7 @@ func (p *publisher) settle(batch []*publication, stored int, err error) (again b
 	}
 	again, now := unknown || engine.Retryable(err), time.Now()
 	for _, w := range rest {
-		if again && now.Before(w.until) { // and so it is with those behind it
+		if again && !p.over(w, now) { // and so it is with those behind it
 			return true
 		}
 		p.take(0, w.failure(err))

@@ -277,6 +277,34 @@ func TestPublishGivesUp(t *testing.T) {
 	}
 }
 
+// TestPublishPatiently: a source that is read waits for an engine that is away for as
+// long as it certainly has nothing of the value, else for 90 s.
+func TestPublishPatiently(t *testing.T) {
+	for _, unknown := range []bool{false, true} {
+		inPress(t, scope.SiteConfig{}, func(t *testing.T, p *press) {
+			h, err := scope.Register(p.site, scope.Spec{Name: "read", Patient: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			p.engine.fault = func(n, items int) (int, int, error) {
+				switch {
+				case time.Since(begin) > time.Hour:
+					return items, items, nil
+				case unknown && n == 0:
+					return 0, 0, engine.ErrUnknown
+				}
+				return 0, 0, engine.ErrUnavailable
+			}
+			err = h.Feed().Put(context.Background(), []byte("v"))
+			took := time.Since(begin)
+			if unknown && (!errors.Is(err, engine.ErrUnknown) || took < 90*time.Second || took > 95*time.Second) || !unknown && (err != nil || took < time.Hour) {
+				t.Errorf("unknown %v: %v after %v", unknown, err, took)
+			}
+		})
+	}
+}
+
 // TestPublishAtOnce: with a negative PublishWithin nothing is tried twice.
 func TestPublishAtOnce(t *testing.T) {
 	inPress(t, scope.SiteConfig{PublishWithin: -1}, func(t *testing.T, p *press) {
