@@ -95,7 +95,7 @@ func (d *Duplex[In, Out]) say(ctx context.Context, accept func(context.Context, 
 	for i, v := range values {
 		out, err := accept(ctx, v.Received)
 		if err == nil {
-			err = d.sender.sendOnce(ctx, v.id, out)
+			err = unpublished(d.sender.sendOnce(ctx, v.id, out))
 		}
 		var refusal *Refusal
 		switch {
@@ -104,16 +104,24 @@ func (d *Duplex[In, Out]) say(ctx context.Context, accept func(context.Context, 
 			return i, invalid(i, refusal)
 		case errors.Is(err, ErrClosed):
 			return i, &scope.CommandError{Code: "gone", Message: "the channel has ended"}
-		case errors.Is(err, engine.ErrUnknown), errors.Is(err, engine.ErrUnavailable):
-			return i, &scope.CommandError{
-				Code: "full", RetryAfter: fullAgain,
-				Message: "the channel cannot take values now: send this again, with the same number if it has one",
-			}
 		default:
 			return i, err
 		}
 	}
 	return len(values), nil
+}
+
+// unpublished asks the page to send again what an engine did not take in time.
+func unpublished(err error) error {
+	for _, temporary := range []error{engine.ErrUnknown, engine.ErrUnavailable, context.DeadlineExceeded} {
+		if errors.Is(err, temporary) && !errors.Is(err, ErrClosed) {
+			return &scope.CommandError{
+				Code: "full", RetryAfter: fullAgain,
+				Message: "the channel cannot take values now: send this again, with the same number if it has one",
+			}
+		}
+	}
+	return err
 }
 
 // Name returns the name of the channel and of the inbox.

@@ -121,3 +121,28 @@ func TestReadStreamWaitsForTheEngine(t *testing.T) {
 		}
 	})
 }
+
+// TestDuplexWhileTheEngineIsAway proves rule 18: a page is not kept for longer than
+// ten seconds, and then asked to send again; so are those behind it.
+func TestDuplexWhileTheEngineIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &unsure{Engine: memory.New(), away: true}
+		site := scope.NewSite(scope.SiteConfig{Engine: e, PublishWithin: time.Minute})
+		chat := must(channel.CreateDuplex(site, channel.AsSent[int], channel.DuplexConfig[int]{Channel: channel.Config{Name: "chat"}}))
+		var sending sync.WaitGroup
+		for range 20 {
+			pg := newPage(t, site, newProcess(t, site), chat)
+			sending.Go(func() {
+				begin := time.Now()
+				wantRefused(t, pg.send("chat", "1"), "full", "send this again")
+				if took := time.Since(begin); took > 11*time.Second {
+					t.Errorf("answered after %v", took)
+				}
+			})
+		}
+		sending.Wait()
+		expired, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = site.Shutdown(expired) // the pages leave afterwards
+	})
+}

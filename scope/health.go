@@ -65,28 +65,39 @@ func (s *Site) checkHealth() {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.checkupEvery(), time.Second))
 	err := s.config.Engine.Health(ctx)
 	cancel()
+	fell, recovered, lasted := s.diagnose(begun, err)
+	switch log := s.getHooks().Logger; {
+	case fell:
+		log.Error("comet: the engine is not healthy: event streams are sent away until it is",
+			"error", err, "for", lasted.Round(time.Millisecond))
+		s.sendAwaySlowly()
+	case recovered:
+		log.Info("comet: the engine is healthy again, event streams are served")
+	}
+}
+
+// diagnose takes note of an answer, has the next question asked, and tells what has
+// changed.
+func (s *Site) diagnose(begun time.Time, err error) (fell, recovered bool, lasted time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
-		return
+		return false, false, 0
 	}
 	defer s.startCheckups()
-	switch {
-	case err == nil && s.checkup.sick:
-		s.hooks.Logger.Info("comet: the engine is healthy again, event streams are served")
-		fallthrough
-	case err == nil:
-		s.checkup.failing, s.checkup.sick = time.Time{}, false
-		return
-	case s.checkup.failing.IsZero():
-		s.checkup.failing = begun
+	c := &s.checkup
+	if err == nil {
+		recovered = c.sick
+		c.failing, c.sick = time.Time{}, false
+		return false, recovered, 0
 	}
-	if lasted := time.Since(s.checkup.failing); !s.checkup.sick && lasted >= s.config.UnhealthyAfter {
-		s.hooks.Logger.Error("comet: the engine is not healthy: event streams are sent away until it is",
-			"error", err, "for", lasted.Round(time.Millisecond), "streams", len(s.streams))
-		s.checkup.sick = true
-		s.work.Go(s.sendAwaySlowly)
+	if c.failing.IsZero() {
+		c.failing = begun
 	}
+	lasted = time.Since(c.failing)
+	fell = !c.sick && lasted >= s.config.UnhealthyAfter
+	c.sick = c.sick || fell
+	return fell, false, lasted
 }
 
 // sendAwaySlowly tells the event streams to come back later, a part at a time, while

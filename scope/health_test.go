@@ -159,6 +159,7 @@ func TestUnhealthy(t *testing.T) {
 		for _, tb := range tabs {
 			tb.want("chat", "3")
 		}
+		synctest.Wait()
 		if !strings.Contains(log.String(), errCut.Error()) || strings.Count(log.String(), "\n") != 2 {
 			t.Errorf("the log: %s", &log)
 		}
