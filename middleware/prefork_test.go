@@ -61,7 +61,7 @@ func TestPrefork(t *testing.T) {
 		address := ln.Addr().String()
 		ln.Close() // the children share it by SO_REUSEPORT
 		out = new(logbook)
-		server = exec.Command(os.Args[0], "-test.run=^TestPrefork$", "-test.timeout=1m")
+		server = exec.Command(os.Args[0], "-test.run=^TestPrefork$", "-test.timeout=5m")
 		server.Env = append(os.Environ(), "COMET_TEST_PREFORK_AT="+address, "COMET_TEST_PREFORK_ENGINE="+kind, "GOMAXPROCS=2")
 		server.Stdout, server.Stderr = out, out
 		server.WaitDelay = time.Minute
