@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -451,6 +452,12 @@ func TestPublishHere(t *testing.T) {
 	k := newKit(t)
 	feed := k.channel(scope.Spec{Name: "c"}).Feed()
 	data := []byte("v")
+	before := runtime.NumGoroutine()
+	defer func() {
+		if now := runtime.NumGoroutine(); now > before {
+			t.Errorf("%d goroutines, %d before", now, before)
+		}
+	}()
 	if n := testing.AllocsPerRun(1000, func() { _ = feed.Put(context.Background(), data) }); n > 5 {
 		t.Errorf("a value costs %v allocations", n)
 	}
