@@ -31,7 +31,10 @@ const (
 	// How long one append may take, and how long it waits before it is made again.
 	appendWithin   = 10 * time.Second
 	appendPauseMin = 20 * time.Millisecond
-	appendPauseMax = time.Second
+	appendPauseMax = 500 * time.Millisecond
+
+	// The last try of a value is made so long before its time is over.
+	lastTry = 250 * time.Millisecond
 )
 
 // A publisher appends the values of one site channel to a log that is elsewhere: in
@@ -206,7 +209,7 @@ func (p *publisher) run() {
 		}
 		select {
 		case <-p.site.ctx.Done():
-		case <-time.After(max(min(jitter(pause, 0.5), time.Until(batch[0].until)), appendPauseMin)):
+		case <-time.After(batch[0].pause(jitter(pause, 0.5))):
 		}
 		pause = min(2*pause, appendPauseMax)
 	}
@@ -287,6 +290,15 @@ func (p *publisher) settle(batch []*publication, stored int, err error) (again b
 
 // errNotTried: what stood before it took all the time.
 var errNotTried = fmt.Errorf("%w: the values before it could not be published in time", engine.ErrUnavailable)
+
+// pause is d, or less where w would have no other try then.
+func (w *publication) pause(d time.Duration) time.Duration {
+	left := time.Until(w.until)
+	if left > lastTry {
+		left -= lastTry
+	}
+	return max(min(d, left), appendPauseMin)
+}
 
 // failure is what the sender of w is told: also that it may be stored, where one of
 // several tries may have done it.
