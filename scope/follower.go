@@ -47,6 +47,7 @@ func (e *entry) framed(event string) *sse.Frame {
 // something. Nothing here does arithmetic on sequences (rule 1).
 type follower struct {
 	log    engine.Engine
+	gate   gate // of the Site, before what reads the log
 	name   engine.Name
 	size   int
 	newest bool
@@ -89,7 +90,7 @@ func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), e
 // load takes what the log keeps. rewound: what this node has is not in the log's
 // history any more, whatever the epochs say.
 func (f *follower) load(ctx context.Context, rewound bool) error {
-	batch, err := f.log.Last(ctx, f.name, f.size)
+	batch, err := f.askLast(ctx)
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ var errBehind = errors.New("scope: replica behind the tail")
 // node has is that of a moment ago, or of a log that lost its end in a failover:
 // the log says which.
 func (f *follower) catchUp() error {
-	tail, err := f.log.Tail(f.ctx, f.name)
+	tail, err := f.askTail(f.ctx)
 	if err != nil {
 		return err
 	}
@@ -239,7 +240,7 @@ func (f *follower) catchUp() error {
 		if have == tail {
 			return nil
 		}
-		batch, err := f.log.Read(f.ctx, f.name, have, repairPage)
+		batch, err := f.askRead(f.ctx, have, repairPage)
 		switch {
 		case errors.Is(err, engine.ErrTrimmed), errors.Is(err, engine.ErrEpoch):
 			return f.load(f.ctx, errors.Is(err, engine.ErrEpoch))
@@ -389,7 +390,7 @@ func (f *follower) passed() uint64 {
 // why asks the log why nothing complete follows a position, for the reason that
 // a reader is told. It blocks as long as the engine does.
 func (f *follower) why(ctx context.Context, at engine.Position) place {
-	if _, err := f.log.Read(ctx, f.name, at, 1); errors.Is(err, engine.ErrEpoch) {
+	if _, err := f.askRead(ctx, at, 1); errors.Is(err, engine.ErrEpoch) {
 		return reset
 	}
 	return missed

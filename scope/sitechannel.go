@@ -23,6 +23,7 @@ type siteChannel struct {
 	state    *life
 	slot     *slot
 	follower *follower
+	publish  *publisher  // nil: the engine is in this process
 	closed   atomic.Bool // by the app: readers hear closed, whatever ended it
 
 	mu      sync.Mutex
@@ -87,7 +88,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	ctx, cancel := context.WithCancel(s.ctx)
 	sl.cancel = cancel
 	c.follower = &follower{
-		log: s.config.Engine, name: s.logName(spec.Name), ctx: ctx,
+		log: s.config.Engine, gate: s.reading, name: s.logName(spec.Name), ctx: ctx,
 		size: spec.log().Size, newest: spec.Kind == Newest,
 		notify: c.wakeReaders, fail: c.logGone,
 	}
@@ -95,6 +96,9 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 		c.follower.size = 1
 	}
 	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
+	if s.caps.Shared {
+		c.publish = newPublisher(s, spec)
+	}
 	runtime.AddCleanup(c, collected, sl)
 	return c
 }
@@ -109,7 +113,7 @@ func (c *siteChannel) open(ctx context.Context) error {
 		return err
 	}
 	c.slot.ensured = true
-	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c)})
+	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c.follower)})
 	c.slot.unwatch = unwatch
 	if err != nil {
 		return err
@@ -120,18 +124,19 @@ func (c *siteChannel) open(ctx context.Context) error {
 	return nil
 }
 
-// weakSink lets the engine feed a channel without holding it.
-type weakSink struct{ channel weak.Pointer[siteChannel] }
+// weakSink lets the engine feed a channel's follower without holding either: the
+// follower leads to the channel, and nothing but the channel to it.
+type weakSink struct{ follower weak.Pointer[follower] }
 
 func (s weakSink) Offer(e engine.Entry) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Offer(e)
+	if f := s.follower.Value(); f != nil {
+		f.Offer(e)
 	}
 }
 
 func (s weakSink) Dirty(cause error) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Dirty(cause)
+	if f := s.follower.Value(); f != nil {
+		f.Dirty(cause)
 	}
 }
 
@@ -143,17 +148,27 @@ func (c *siteChannel) logGone(err error) {
 func (c *siteChannel) name() string { return c.spec.Name }
 func (c *siteChannel) life() *life  { return c.state }
 
-func (c *siteChannel) put(ctx context.Context, data []byte) error {
+func (c *siteChannel) put(ctx context.Context, data []byte) error { return c.putOnce(ctx, "", data) }
+
+// putOnce is put with the ID that a shared engine shall know the value by.
+func (c *siteChannel) putOnce(ctx context.Context, id string, data []byte) error {
 	if c.state.ended() {
 		return c.state.refusal(c.spec.Name)
 	}
 	if err := c.site.checkSize(c.spec, data); err != nil {
 		return err
 	}
-	_, err := c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	var err error
+	if c.publish != nil {
+		err = c.publish.publish(ctx, id, data)
+	} else {
+		_, err = c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	}
 	switch {
 	case err == nil:
 		return nil
+	case c.state.ended() && errors.Is(err, engine.ErrUnknown):
+		return fmt.Errorf("%w: %w", c.state.refusal(c.spec.Name), err)
 	case c.state.ended():
 		return c.state.refusal(c.spec.Name)
 	case errors.Is(err, engine.ErrTooLarge):
@@ -171,6 +186,9 @@ func (c *siteChannel) end(cause error) {
 	}
 	if c.state.end(cause) {
 		c.site.logFailure(c.spec.Name, cause)
+	}
+	if c.publish != nil {
+		c.publish.close()
 	}
 	if closing {
 		c.slot.free()
