@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proc.Main(map[string]proc.Role{"nats": serveNATS})
+	proc.Main(map[string]proc.Role{"nats": serveNATS, "node": serveNode})
 	os.Exit(m.Run())
 }

@@ -3,15 +3,16 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/engine/nats"
 	"github.com/ocsigo/comet/engine/nats/embedded"
 	"github.com/ocsigo/comet/faults/internal/app"
@@ -81,38 +82,38 @@ func (c *cluster) urls(first int) string {
 // connect waits until some server takes the connection.
 func connect(t *testing.T, urls string) *natsgo.Conn {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := dial(ctx, urls)
+	must(t, "connect", err)
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+// dial tries again: the servers were just started.
+func dial(ctx context.Context, urls string) (*natsgo.Conn, error) {
+	for {
 		conn, err := nats.Connect(urls, natsgo.DontRandomize())
-		if err == nil {
-			t.Cleanup(conn.Close)
-			return conn
+		if err == nil || ctx.Err() != nil {
+			return conn, err
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("connect to %s: %v", urls, err)
-		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// open returns an engine on the cluster, and a store for sessions.
-func open(t *testing.T, urls string) (*nats.Engine, fiber.Storage) {
-	t.Helper()
-	conn := connect(t, urls)
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		e, err := nats.New(ctx, conn, nats.Config{Replicas: 3})
+// open returns an engine on a cluster that was just started.
+func open(ctx context.Context, urls string) (*nats.Engine, error) {
+	conn, err := dial(ctx, urls)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	for {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		log, err := nats.New(try, conn, nats.Config{Replicas: 3})
 		cancel()
-		if err == nil {
-			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				defer cancel()
-				if err := e.Close(ctx); err != nil {
-					t.Errorf("close the engine: %v", err)
-				}
-			})
-			return e, e.Storage("sessions")
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("open an engine on %s: %v", urls, err)
+		if err == nil || ctx.Err() != nil || !engine.Retryable(err) {
+			return log, err
 		}
 	}
 }
@@ -154,15 +155,16 @@ func startNodes(t *testing.T, n int, urls func(i int) string, names []string, si
 	t.Helper()
 	var nodes []*app.Node
 	for i := range n {
-		log, sessions := open(t, urls(i))
-		node, err := app.Start(app.Config{Engine: log, Storage: sessions, Channels: names, Size: size})
-		if err != nil {
-			t.Fatal(err)
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		log, err := open(ctx, urls(i))
+		cancel()
+		must(t, "an engine", err)
+		node, err := app.Start(app.Config{Engine: log, Storage: log.Storage("sessions"), Channels: names, Size: size})
+		must(t, "a node", err)
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			if err := node.Stop(ctx); err != nil {
+			if err := errors.Join(node.Stop(ctx), log.Close(ctx)); err != nil {
 				t.Errorf("stop a node: %v", err)
 			}
 		})
