@@ -74,7 +74,7 @@ func readyDefault(site *scope.Site, config ...ReadyConfig) (cfg ReadyConfig, err
 	case len(config) > 1:
 		return cfg, fmt.Errorf("%d ReadyConfigs: put everything into one", len(config))
 	case cfg.Within < 0 || cfg.RetryAfter < 0:
-		return cfg, fmt.Errorf("Within %v and RetryAfter %v must not be negative; 0 is the default", cfg.Within, cfg.RetryAfter)
+		return cfg, fmt.Errorf("a negative field: Within %v, RetryAfter %v; 0 is the default", cfg.Within, cfg.RetryAfter)
 	}
 	if cfg.Within == 0 {
 		cfg.Within = 2 * time.Second

@@ -76,15 +76,17 @@ func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), e
 	if err != nil {
 		return nil, err
 	}
-	if err := f.load(ctx, false); err != nil {
-		return stop, err
-	}
+	return stop, f.load(ctx, false)
+}
+
+// ready has the follower mend itself from now on. What may call fail begins here, so
+// whoever is called has to know how to stop watching.
+func (f *follower) ready() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.repairing = f.again; f.again {
 		go f.repairLoop()
 	}
-	return stop, nil
 }
 
 // load takes what the log keeps. rewound: what this node has is not in the log's

@@ -182,6 +182,7 @@ type Site struct {
 	sessions                  map[string]*session
 	processes                 map[string]*ClientProcess
 	streams                   map[*EventStream]struct{}
+	followings                map[*Following]struct{}
 	carried                   census        // event streams, those being opened included
 	drained                   chan struct{} // closed when down and the last stream has gone
 	sessionSweep, readerSweep sweep
@@ -206,6 +207,7 @@ func NewSite(config ...SiteConfig) *Site {
 		owned: c.Engine == nil, probe: defaultProbe, reading: make(gate, maxReading), drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
 		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
+		followings: map[*Following]struct{}{},
 	}
 	if s.owned {
 		c.Engine = memory.New()
@@ -333,7 +335,11 @@ func (s *Site) endAll() {
 		}
 	}
 	inboxes := slices.Collect(maps.Values(s.inboxes))
+	followings := slices.Collect(maps.Keys(s.followings))
 	s.mu.Unlock()
+	for _, f := range followings {
+		f.end(ErrShutdown)
+	}
 	for _, i := range inboxes {
 		i.end(ErrShutdown)
 	}

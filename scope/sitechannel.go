@@ -118,6 +118,7 @@ func (c *siteChannel) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.follower.ready()
 	if !c.site.caps.ReliableFeed {
 		c.site.startProbing()
 	}
