@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,50 +55,121 @@ func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer)
 		return nil, explainNode(ctx, "serve", n, errNotSent)
 	}
 	stop = func() {
-		s.mu.Lock()
-		s.stopped = true
-		s.mu.Unlock()
-		sub.Unsubscribe() // its only error is a connection that is closed
+		if !s.stop() {
+			return
+		}
 		cancel()
+		// Until every server knows, who asks is told by us that nobody is here.
+		if !e.spawn(func() {
+			pause(e.root, stillTold)
+			sub.Unsubscribe() // its only error is a connection that is closed
+		}) {
+			sub.Unsubscribe()
+		}
 	}
 	// A leader's answer proves that the interest has left this server.
 	if err := e.beat(ctx, e.state.name, e.state.root); err != nil {
 		stop()
 		return nil, explainNode(ctx, "serve", n, unavailable(err))
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.services = slices.DeleteFunc(e.services, (*service).isStopped)
+	e.services = append(e.services, s)
+	s.sub = sub
 	return stop, nil
 }
+
+// stillTold is how long a node that has stopped says so itself.
+const stillTold = time.Second
+
+// noNode and tooLarge are what a reply may say in place of an answer.
+const (
+	noNode   = "no node"
+	tooLarge = "too large"
+)
 
 type service struct {
 	e      *Engine
 	ctx    context.Context
 	answer engine.Answer
+	sub    *natsgo.Subscription
 
 	mu      sync.Mutex
 	stopped bool
 }
 
+func (s *service) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// stop has the next request told that nobody is here. It reports false when that
+// was so before.
+func (s *service) stop() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.stopped
+	s.stopped = true
+	return !was
+}
+
 func (s *service) hear(msg *natsgo.Msg) {
+	reply := &natsgo.Msg{Subject: msg.Reply, Header: natsgo.Header{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
+		reply.Header.Set(headerError, noNode)
+		s.e.main.PublishMsg(reply)
 		return
 	}
-	s.e.spawn(func() {
-		s.mu.Lock()
-		stopped := s.stopped
-		s.mu.Unlock()
-		if stopped {
-			return
-		}
-		reply := &natsgo.Msg{Subject: msg.Reply, Header: natsgo.Header{}}
-		if data := s.answer(s.ctx, msg.Data); len(data) > s.e.config.MaxEntry {
-			reply.Header.Set(headerError, "too large")
+	s.e.answering.Add(1)
+	if !s.e.spawn(func() {
+		defer s.e.answering.Done()
+		if s.isStopped() { // before it began
+			reply.Header.Set(headerError, noNode)
+		} else if data := s.answer(s.ctx, msg.Data); len(data) > s.e.config.MaxEntry {
+			reply.Header.Set(headerError, tooLarge)
 		} else {
 			reply.Data = data
 		}
-		s.e.main.PublishMsg(reply) // who asked then hears nothing, and does not know
-	})
+		s.e.main.PublishMsg(reply) // where this fails, who asked does not know, and is told so
+	}) {
+		s.e.answering.Done()
+	}
+}
+
+// retire ends all services: what is asked from now on nobody answers, what is being
+// answered has a moment to reach who asked.
+func (e *Engine) retire() {
+	e.mu.Lock()
+	services := e.services
+	e.services = nil
+	e.mu.Unlock()
+	for _, s := range services {
+		s.stop()
+	}
+	answered := make(chan struct{})
+	go func() {
+		e.answering.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(stillTold):
+	}
+	for _, s := range services {
+		s.sub.Unsubscribe()
+	}
+	if len(services) > 0 {
+		// A leader's answer proves that this has left our server. Without one nobody
+		// hears us anyway.
+		ctx, cancel := context.WithTimeout(context.Background(), stillTold)
+		defer cancel()
+		e.beat(ctx, e.state.name, e.state.root)
+		pause(ctx, lookAgain)
+	}
 }
 
 // Ask implements engine.Cluster. A node that began to serve a moment ago may not be
@@ -123,6 +195,8 @@ func (e *Engine) ask(ctx context.Context, n engine.Node, data []byte) ([]byte, e
 	for again := false; ; again = true {
 		reply, err := e.main.RequestWithContext(ctx, e.askSubject(n), data)
 		switch {
+		case err == nil && reply.Header.Get(headerError) == noNode:
+			return nil, engine.ErrNoNode
 		case err == nil && reply.Header.Get(headerError) != "":
 			return nil, fmt.Errorf("%w: the reply has more than %d bytes", engine.ErrTooLarge, e.config.MaxEntry)
 		case err == nil:

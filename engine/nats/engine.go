@@ -31,13 +31,16 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	tasks  sync.WaitGroup // goroutines of the Engine
 
-	mu      sync.Mutex
-	streams map[string]*stream
-	calls   int           // that are under way
-	idle    chan struct{} // closed when the last of them ends after Close began
-	closing bool
-	ended   bool          // no goroutine may begin any more
-	closed  chan struct{} // Close is done
+	answering sync.WaitGroup // those of them that answer another node
+
+	mu       sync.Mutex
+	streams  map[string]*stream
+	services []*service
+	calls    int           // that are under way
+	idle     chan struct{} // closed when the last of them ends after Close began
+	closing  bool
+	ended    bool          // no goroutine may begin any more
+	closed   chan struct{} // Close is done
 }
 
 var (
@@ -221,6 +224,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	e.cancel(engine.ErrClosed)
 	e.feed.close()
+	e.retire()
 	e.disconnect()
 	go func() {
 		<-e.idle

