@@ -44,6 +44,7 @@ type publisher struct {
 	channel string
 	log     engine.Name
 	random  string // begins the IDs that are made here
+	lost    func() // the log is not there: has it made again
 
 	mu      sync.Mutex
 	made    uint64 // IDs
@@ -63,8 +64,8 @@ type publication struct {
 	why     error      // what the last one said
 }
 
-func newPublisher(s *Site, spec Spec) *publisher {
-	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + "."}
+func newPublisher(s *Site, spec Spec, lost func()) *publisher {
+	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + ".", lost: lost}
 }
 
 // publish returns nil once the value is in the log. Where ctx ends before, the
@@ -232,6 +233,9 @@ func (p *publisher) append(batch []*publication, within time.Duration) (stored i
 	if err == nil {
 		return len(batch), nil
 	}
+	if errors.Is(err, engine.ErrNoChannel) {
+		p.lost()
+	}
 	return min(len(positions), len(batch)), err
 }
 
@@ -253,7 +257,7 @@ func (p *publisher) settle(batch []*publication, stored int, err error) (again b
 	for _, w := range rest {
 		w.unknown, w.why = w.unknown || unknown, err
 	}
-	again, now := unknown || engine.Retryable(err), time.Now()
+	again, now := unknown || engine.Retryable(err) || errors.Is(err, engine.ErrNoChannel), time.Now()
 	for _, w := range rest {
 		if again && now.Before(w.until) { // and so it is with those behind it
 			return true
