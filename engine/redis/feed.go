@@ -49,6 +49,7 @@ type topic struct {
 	state     state
 	lost      bool          // it was joined on an earlier connection
 	listeners []listener    // replaced, never changed
+	orphan    func(string)  // takes messages that come when no listener is left, or nil
 	settled   chan struct{} // closed when the join that is waited for is over
 	queued    bool          // in feed.pending
 }
@@ -126,6 +127,14 @@ func (t *topic) wait(ctx context.Context) error {
 	return nil
 }
 
+// setOrphan has f called with what comes when no listener is left and the server does
+// not know that yet.
+func (t *topic) setOrphan(f func(string)) {
+	t.feed.mu.Lock()
+	defer t.feed.mu.Unlock()
+	t.orphan = f
+}
+
 // drop ends a listener's hearing. It does not wait for a call that is under way.
 func (t *topic) drop(l listener) {
 	f := t.feed
@@ -189,9 +198,8 @@ var (
 // this package's back, which would hide the loss: so it is closed at the first error.
 func (f *feed) connection(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	ps := f.open(ctx)
-	ended := make(chan error, 2)
+	ended := make(chan error, 1)
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer func() {
@@ -221,8 +229,24 @@ func (f *feed) connection(ctx context.Context) error {
 				return err
 			}
 		case <-ctx.Done():
+			f.farewell(ps, ended)
 			return ctx.Err()
 		}
+	}
+}
+
+// farewell ends all subscriptions and waits until the server has: it would count a
+// connection that was merely closed for a moment longer, and who asks this node in
+// that moment would wait for an answer instead of hearing that there is none.
+func (f *feed) farewell(ps *goredis.PubSub, ended <-chan error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if f.leave(ctx, ps, nil) != nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
 	}
 }
 
@@ -243,6 +267,7 @@ func (f *feed) join(ctx context.Context, ps *goredis.PubSub, channels []string) 
 	return ps.Subscribe(ctx, channels...)
 }
 
+// leave with no channels leaves all.
 func (f *feed) leave(ctx context.Context, ps *goredis.PubSub, channels []string) error {
 	if f.e.cluster {
 		return ps.SUnsubscribe(ctx, channels...)
@@ -302,16 +327,23 @@ func (f *feed) receive(ctx context.Context, ps *goredis.PubSub) error {
 			f.mu.Lock()
 			t := f.topics[msg.Channel]
 			var listeners []listener
+			var orphan func(string)
 			if t != nil {
-				listeners = t.listeners
+				listeners, orphan = t.listeners, t.orphan
 			}
 			f.mu.Unlock()
 			for _, l := range listeners {
 				l.message(msg.Payload)
 			}
+			if len(listeners) == 0 && orphan != nil {
+				orphan(msg.Payload)
+			}
 		case *goredis.Subscription:
 			if !f.confirmed(msg) {
 				return errStopped
+			}
+			if msg.Count == 0 && ctx.Err() != nil {
+				return ctx.Err() // nothing is heard any more, as farewell waits for
 			}
 		}
 	}

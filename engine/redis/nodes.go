@@ -18,6 +18,7 @@ import (
 const (
 	statusReply = "reply"
 	statusLarge = "large" // the reply is over MaxEntry
+	statusGone  = "gone"  // the node was served here until just now
 )
 
 // maxAnswering bounds the answers of one Serve that run at once. A request above it is
@@ -51,7 +52,16 @@ func (e *Engine) serve(ctx context.Context, n engine.Node, answer engine.Answer)
 		return nil, err
 	}
 	s.topic = t
+	t.setOrphan(e.refuse)
 	return s, nil
+}
+
+// refuse answers for a node that is not served here any more, while the server does
+// not know that yet.
+func (e *Engine) refuse(payload string) {
+	head, _, _ := strings.Cut(payload, "\n")
+	id, channel, _ := strings.Cut(head, " ")
+	e.spawn(func() { _, _ = e.publish(e.ctx, channel, id+" "+statusGone+"\n") })
 }
 
 // nodeChannel is where a node hears what it is asked.
@@ -222,7 +232,10 @@ func (b *inbox) message(payload string) {
 	head, data, _ := strings.Cut(payload, "\n")
 	id, status, _ := strings.Cut(head, " ")
 	r := reply{reply: []byte(data)}
-	if status == statusLarge {
+	switch status {
+	case statusGone:
+		r = reply{err: engine.ErrNoNode}
+	case statusLarge:
 		r = reply{err: fmt.Errorf("%w: a reply of %s bytes, at most the other's Config.MaxEntry is allowed", engine.ErrTooLarge, data)}
 	}
 	b.mu.Lock()
