@@ -102,7 +102,8 @@ func (s *server) message(payload string) {
 		if len(reply) > s.e.config.MaxEntry {
 			status, reply = statusLarge, []byte(strconv.Itoa(len(reply)))
 		}
-		_, _ = s.e.publish(s.e.ctx, channel, id+" "+status+"\n"+string(reply)) // who asks finds out by its context
+		// Also when the Engine is being closed; who asks finds out by its context if it fails.
+		_, _ = s.e.publish(context.WithoutCancel(s.ctx), channel, id+" "+status+"\n"+string(reply))
 	})
 }
 
