@@ -188,7 +188,7 @@ func checkInfo(info map[string]string, c Config, cluster bool) error {
 // Engines of the namespace, by a key that the first of them sets.
 func checkLayout(ctx context.Context, client goredis.UniversalClient, keys keyspace) error {
 	const format = 1
-	key := keys.own(0, "layout")
+	key := keys.namespace + "{layout}"
 	want := fmt.Sprintf("format %d shards %d", format, len(keys.tags))
 	if err := client.SetNX(ctx, key, want, 0).Err(); err != nil {
 		return err

@@ -520,7 +520,7 @@ func TestNothingIsAppendedTwice(t *testing.T) {
 	first := send(t, e, "first") // the server knows the script from now on
 	var wg sync.WaitGroup
 	for range 8 { // each has a connection, which a repetition would find ready
-		wg.Go(func() { client.BLPop(ctx, 300*time.Millisecond, "nothing") })
+		wg.Go(func() { client.BLPop(ctx, time.Second, "nothing") })
 	}
 	wg.Wait()
 	server.Pause()
