@@ -46,9 +46,9 @@ type Config struct {
 	// cluster. Default 2.
 	Feeds int
 
-	// Probe is how long a connection of the feed may be silent before a message to
-	// itself shows whether it still hears, and then how long that may take until it is
-	// given up and made anew. Default 5 s.
+	// Probe is how often a message to itself shows whether a connection of the live
+	// feed still hears, and how long it may then be silent until it is given up and made
+	// anew. Default 5 s.
 	Probe time.Duration
 
 	// AllowEviction accepts a server that discards keys when its memory is full. A log

@@ -83,7 +83,42 @@ func open(ctx context.Context, client goredis.UniversalClient, config []Config) 
 	}
 	e.keeper = newKeeper(e)
 	e.inbox = newInbox(e)
+	if err := e.trial(ctx); err != nil {
+		e.cancel()
+		return nil, fmt.Errorf("a trial of every script: %w; the user's ACL has to allow what engine/redis/README.md lists", err)
+	}
 	return e, nil
+}
+
+// trial runs the scripts on a log of its own, so that a command which the server does
+// not allow is found now, and not in the middle of a script that has written already.
+func (e *Engine) trial(ctx context.Context) error {
+	n, node := engine.Name{Prefix: random(16), Channel: "trial"}, engine.Node{Prefix: random(16), ID: "trial"}
+	info, err := e.Ensure(ctx, n, engine.Spec{MaxBytes: 1, IdleTTL: time.Second})
+	if err != nil {
+		return err
+	}
+	items := []engine.Item{{ID: "1", Data: []byte("1")}, {Data: []byte("2")}} // one is over MaxBytes
+	var unconfirmed errReplicas
+	if _, err := e.Append(ctx, n, items...); err != nil && !errors.As(err, &unconfirmed) {
+		return err // replicas that are late now may be in time later
+	}
+	if _, err := e.Read(ctx, n, info.Tail, 1); err != nil && !errors.Is(err, engine.ErrTrimmed) {
+		return err
+	}
+	if _, err := e.Last(ctx, n, 1); err != nil {
+		return err
+	}
+	if _, err := e.tails(ctx, []engine.Name{n}, true); err != nil {
+		return err
+	}
+	if err := e.SetRecord(ctx, node, nil, engine.MinTTL); err != nil {
+		return err
+	}
+	if _, err := e.Records(ctx, node.Prefix); err != nil {
+		return err
+	}
+	return errors.Join(e.DropRecord(ctx, node), e.Delete(ctx, n))
 }
 
 // Caps reports Primary durability, contiguous sequences, tags, and a feed that may

@@ -593,7 +593,8 @@ func TestReplicasConfirm(t *testing.T) {
 		t.Errorf("New without a replica: %v", err)
 	}
 	replica := redistest.StartReplica(t, primary)
-	e := open(t, client, redis.Config{Replicas: 1, ReplicaTimeout: 200 * time.Millisecond})
+	e := open(t, client, redis.Config{Replicas: 1, ReplicaTimeout: time.Second})
+	redistest.Until(t, "the replica confirms", func() bool { return e.Health(ctx) == nil })
 	genesis := ensure(t, e, engine.Spec{})
 	send(t, e, "a", "b")
 	for _, entry := range must[engine.Batch](t)(e.Last(ctx, chat, 2)).Entries {
@@ -615,5 +616,79 @@ func TestReplicasConfirm(t *testing.T) {
 	expect(t, e, genesis, "a", "b", "c")
 	if got := e.Caps().Durability; got != engine.Primary {
 		t.Errorf("durability %v", got)
+	}
+}
+
+// Behind Sentinel: the primary dies, the replica is promoted, and an engine that knows
+// only the Sentinel goes on by itself, its watches and requests included.
+func TestSentinelFailover(t *testing.T) {
+	primary := redistest.Start(t)
+	redistest.StartReplica(t, primary)
+	sentinel := redistest.StartSentinel(t, primary)
+	a := open(t, redistest.FailoverClient(t, sentinel), redis.Config{Probe: 500 * time.Millisecond})
+	b := open(t, redistest.FailoverClient(t, sentinel), redis.Config{Probe: 500 * time.Millisecond})
+	genesis := ensure(t, a, engine.Spec{Size: 100000})
+	r := watch(t, a)
+	n := engine.Node{ID: "a"}
+	stop := must[func()](t)(a.Serve(ctx, n, func(_ context.Context, request []byte) []byte { return request }))
+	defer stop()
+	send(t, b, numbered("before", 10)...)
+	redistest.Until(t, "the replica has them", func() bool {
+		n, err := primary.Client().Wait(ctx, 1, time.Second).Result()
+		return err == nil && n == 1
+	})
+	primary.Kill()
+	redistest.Until(t, "appends are served again", func() bool {
+		within, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := b.Append(within, chat, engine.Item{ID: "after", Data: []byte("after")})
+		return err == nil
+	})
+	expect(t, a, genesis, append(numbered("before", 10), "after")...)
+	redistest.Until(t, "the watcher is told", func() bool { return r.dirty(nil) })
+	hears(t, b, r)
+	redistest.Until(t, "the node is heard again", func() bool {
+		within, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		reply, err := b.Ask(within, n, []byte("hello"))
+		return err == nil && string(reply) == "hello"
+	})
+}
+
+// What README.md says that an ACL has to allow.
+func TestACL(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	acl := []any{"acl", "setuser", "app", "on", ">secret", "~comet{*", "&comet{*",
+		"+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+wait", "+time"}
+	if err := admin.Do(ctx, acl...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	client := server.Client(func(o *goredis.Options) { o.Username, o.Password = "app", "secret" })
+	for _, needed := range []string{"publish", "time", "xadd", "evalsha"} {
+		if err := admin.Do(ctx, "acl", "setuser", "app", "-"+needed).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := redis.New(ctx, client); err == nil || !strings.Contains(err.Error(), "ACL") {
+			t.Errorf("New without %s: %v", needed, err)
+		}
+		if err := admin.Do(ctx, "acl", "setuser", "app", "+"+needed).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := open(t, client)
+	genesis := ensure(t, e, engine.Spec{Size: 1000})
+	r := watch(t, e)
+	hears(t, e, r)
+	must[engine.Batch](t)(e.Read(ctx, chat, genesis, 0))
+	n := engine.Node{ID: "n"}
+	stop := must[func()](t)(e.Serve(ctx, n, func(_ context.Context, request []byte) []byte { return request }))
+	defer stop()
+	must[[]byte](t)(e.Ask(ctx, n, nil))
+	want(t, e.SetRecord(ctx, n, nil, time.Minute), nil)
+	want(t, e.Health(ctx), nil)
+	want(t, e.Delete(ctx, chat), nil)
+	if err := client.ConfigGet(ctx, "*").Err(); err == nil {
+		t.Error("the user may do everything: nothing is proven")
 	}
 }

@@ -211,7 +211,7 @@ func (f *feed) connection(ctx context.Context) error {
 	}
 	reading.Go(func() { ended <- f.receive(ctx, ps) })
 	f.connected()
-	probe := prober{feed: f, deaf: make(chan error, 1)}
+	probe := prober{feed: f, sent: time.Now(), deaf: make(chan error, 1)}
 	tick := time.NewTicker(max(f.e.config.Probe/4, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -434,12 +434,13 @@ func (f *feed) health() error {
 	return nil
 }
 
-// prober finds a connection that is alive and hears nothing: to silence it publishes a
-// message to the feed itself.
+// prober finds a connection that is alive and hears nothing, or that hears another
+// server than the one that is published to: now and then it publishes a message to the
+// feed itself.
 type prober struct {
 	feed  *feed
-	last  time.Time // of the last sign of life
-	asked time.Time // zero, or when the message was sent
+	sent  time.Time // when the last message was
+	asked time.Time // likewise, while nothing was heard since
 	deaf  chan error
 }
 
@@ -447,27 +448,22 @@ func (p *prober) look(ctx context.Context, now time.Time) error {
 	f, limit := p.feed, p.feed.e.config.Probe
 	select {
 	case <-f.heard:
-		p.last, p.asked = now, time.Time{}
-		return nil
+		p.asked = time.Time{}
 	default:
 	}
-	if p.last.IsZero() {
-		p.last = now
-	}
 	switch {
-	case p.asked.IsZero() && now.Sub(p.last) >= limit:
-		p.asked = now
+	case !p.asked.IsZero() && now.Sub(p.asked) >= limit:
+		return errDeaf
+	case now.Sub(p.sent) >= limit:
+		p.sent, p.asked = now, now
 		f.e.spawn(func() {
-			n, err := f.e.publish(ctx, f.self, "")
-			if err == nil && n == 0 {
+			if n, err := f.e.publish(ctx, f.self, ""); err == nil && n == 0 {
 				select {
 				case p.deaf <- errDeaf:
 				default:
 				}
 			}
 		})
-	case !p.asked.IsZero() && now.Sub(p.asked) >= limit:
-		return errDeaf
 	}
 	return nil
 }

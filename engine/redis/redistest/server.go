@@ -26,7 +26,8 @@ type Server struct {
 	Dir  string // where it works, which outlives its ends
 
 	tb   testing.TB
-	args []string
+	file string   // its configuration, or ""
+	args []string // the last of its options
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -53,10 +54,17 @@ func Program(tb testing.TB, name string) string {
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	Program(tb, "redis-server")
-	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(freePort(tb)), Dir: tb.TempDir(), tb: tb, args: args}
+	s := newServer(tb)
+	s.args = append([]string{
+		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes",
+	}, args...)
 	s.Restart()
 	tb.Cleanup(s.Kill)
 	return s
+}
+
+func newServer(tb testing.TB) *Server {
+	return &Server{Addr: "127.0.0.1:" + strconv.Itoa(freePort(tb)), Dir: tb.TempDir(), tb: tb}
 }
 
 // StartReplica starts a server that copies primary, and waits until it does.
@@ -95,10 +103,10 @@ func freePort(tb testing.TB) int {
 func (s *Server) Restart() {
 	s.tb.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
-		"--daemonize", "no", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes",
-	}, s.args...)
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--daemonize", "no"}, s.args...)
+	if s.file != "" {
+		args = append([]string{s.file}, args...)
+	}
 	s.mu.Lock()
 	cmd := exec.Command(Program(s.tb, "redis-server"), args...)
 	s.log.Reset()
