@@ -17,7 +17,7 @@ type Config struct {
 	// server: at most 64 bytes, without braces. Default "comet".
 	Namespace string
 
-	// MaxEntry is the largest Data of an entry in bytes, at most 64 MiB. Default 1 MiB.
+	// MaxEntry is the largest Data of an entry in bytes, at most 16 MiB. Default 1 MiB.
 	MaxEntry int
 
 	// MaxIDs is how many item IDs a channel remembers. Above it an Append with a new
@@ -60,7 +60,7 @@ type Config struct {
 
 const (
 	maxNamespace = 64
-	maxMaxEntry  = 64 << 20
+	maxMaxEntry  = 16 << 20
 	maxShards    = 1024
 )
 
@@ -72,7 +72,7 @@ func (c Config) normal() (Config, error) {
 		return c, fmt.Errorf("Config.Namespace %.80q: at most %d bytes without braces, which begin a hash tag, are allowed", c.Namespace, maxNamespace)
 	}
 	if c.MaxEntry > maxMaxEntry {
-		return c, fmt.Errorf("Config.MaxEntry %d: at most %d bytes are allowed, because a script holds them several times", c.MaxEntry, maxMaxEntry)
+		return c, fmt.Errorf("Config.MaxEntry %d: at most %d bytes are allowed, because a server ends by default a subscriber that has 32 MiB before it", c.MaxEntry, maxMaxEntry)
 	}
 	if c.Shards > maxShards {
 		return c, fmt.Errorf("Config.Shards %d: at most %d are allowed", c.Shards, maxShards)

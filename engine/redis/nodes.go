@@ -165,10 +165,10 @@ type inbox struct {
 	channel string
 	shard   int
 
-	joining chan struct{} // has room for one: who joins
+	joining chan struct{} // has room for one, who may use topic
+	topic   *topic
 
 	mu      sync.Mutex
-	topic   *topic
 	last    uint64
 	waiting map[string]chan reply
 }
@@ -192,25 +192,29 @@ func newInbox(e *Engine) *inbox {
 
 // join returns when replies are heard.
 func (b *inbox) join(ctx context.Context) error {
+	t, err := b.joined(ctx)
+	if err != nil {
+		return err
+	}
+	return t.wait(ctx)
+}
+
+// joined returns the topic of the replies, which the first to ask joins.
+func (b *inbox) joined(ctx context.Context) (*topic, error) {
 	select {
 	case b.joining <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	defer func() { <-b.joining }()
-	b.mu.Lock()
-	t := b.topic
-	b.mu.Unlock()
-	if t != nil {
-		return t.wait(ctx)
+	if b.topic != nil {
+		return b.topic, nil
 	}
 	t, err := b.e.feed(b.shard).listen(ctx, b.channel, b)
 	if err == nil {
-		b.mu.Lock()
 		b.topic = t
-		b.mu.Unlock()
 	}
-	return err
+	return t, err
 }
 
 func (b *inbox) expect() (id string, answers <-chan reply) {

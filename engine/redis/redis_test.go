@@ -46,7 +46,7 @@ func TestNewRefuses(t *testing.T) {
 	refused(client, redis.Config{Namespace: "a{b}"}, "without braces")
 	refused(client, redis.Config{Namespace: strings.Repeat("x", 65)}, "at most 64")
 	refused(client, redis.Config{MaxEntry: -1}, "negative")
-	refused(client, redis.Config{MaxEntry: 1 << 30}, "at most 67108864")
+	refused(client, redis.Config{MaxEntry: 1 << 30}, "at most 16777216")
 	refused(client, redis.Config{Shards: 1025}, "at most 1024")
 	refused(client, redis.Config{Shards: 8}, "the same Config.Shards")
 	refused(client, redis.Config{Replicas: 1, ReplicaTimeout: time.Minute}, "raise ReadTimeout")
