@@ -1,7 +1,7 @@
 #!/bin/sh
 # All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, WebKitGTK,
-# nginx, HAProxy, Caddy, curl and Node from Debian's packages where they are missing and
-# it may (as root, with apt-get). Where it may not, their tests are skipped and say so;
+# nginx, HAProxy, Caddy, curl, Node and Redis from Debian's packages where they are missing
+# and it may (as root, with apt-get). Where it may not, their tests are skipped and say so;
 # with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")"
@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock bench e2e"
+modules="middleware/stock bench e2e engine/redis"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -53,7 +53,17 @@ step "Fiber's stock middlewares around Comet"
 
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
-GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
+GOWORK= go vet ./... ./bench/... ./e2e/... ./engine/redis/... ./middleware/stock/...
+
+step "engines on real servers"
+if ! command -v redis-server >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null || echo "could not be installed: redis-server"
+fi
+if [ "${CI:-}" = true ]; then
+	COMET_REDIS=required
+	export COMET_REDIS
+fi
+(cd engine/redis && go test -race -shuffle=on -timeout 10m ./...)
 
 step "browsers and proxies"
 missing=

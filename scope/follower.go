@@ -54,6 +54,9 @@ type follower struct {
 	ctx    context.Context // of the repairs; ends with the channel's name
 	notify func()          // there is news; must not block
 	fail   func(error)     // the log is gone
+	// remake makes a log that its store lost anew, and watches that. Nil: it is not
+	// this channel's to make, or nobody but its owner can end it.
+	remake func(context.Context) error
 
 	mu        sync.RWMutex
 	ring      *ring.Ring[*entry]
@@ -65,6 +68,7 @@ type follower struct {
 	reborn    uint64                // the ordinal at which the log was last found to have another history
 	repairing bool
 	again     bool // something came up during the repair
+	unwatched bool // the log that was watched is gone, even if there is one of its name
 }
 
 // follow begins: interest first, then what the log keeps, so that nothing can
@@ -168,8 +172,16 @@ func (f *follower) follows(e engine.Entry) bool {
 	return before.Epoch == f.tail.Epoch && before.Seq == f.tail.Seq && agree(before, f.tail)
 }
 
-// Dirty takes the engine's word that the feed may have lost something.
-func (f *follower) Dirty(error) { f.repair() }
+// Dirty takes the engine's word that the feed may have lost something, or that there
+// will be none any more.
+func (f *follower) Dirty(cause error) {
+	if errors.Is(cause, engine.ErrNoChannel) {
+		f.mu.Lock()
+		f.unwatched = true
+		f.mu.Unlock()
+	}
+	f.repair()
+}
 
 // repair compares with the log's tail and reads what is missing, on a goroutine
 // that ends when it is done. Only one runs at a time.
@@ -193,8 +205,15 @@ func (f *follower) repairLoop() {
 			return
 		}
 		f.again = false
+		unwatched := f.unwatched
 		f.mu.Unlock()
-		err := f.catchUp()
+		err := engine.ErrNoChannel
+		if !unwatched {
+			err = f.catchUp()
+		}
+		if errors.Is(err, engine.ErrNoChannel) && f.remake != nil {
+			err = f.anew()
+		}
 		switch {
 		case err == nil:
 			f.mu.Lock()
@@ -203,7 +222,7 @@ func (f *follower) repairLoop() {
 			f.notify()
 			pause = repairPauseMin
 			continue
-		case errors.Is(err, engine.ErrNoChannel), errors.Is(err, engine.ErrClosed):
+		case errors.Is(err, engine.ErrNoChannel) && f.remake == nil, errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrSpecConflict):
 			f.fail(err)
 			continue // ctx has ended
 		}
@@ -216,6 +235,26 @@ func (f *follower) repairLoop() {
 		}
 		pause = min(2*pause, repairPauseMax)
 	}
+}
+
+// anew follows the log that takes the place of a lost one: for readers it is
+// another life of the channel.
+func (f *follower) anew() error {
+	ctx, cancel := context.WithTimeout(f.ctx, ensureWithin)
+	defer cancel()
+	f.mu.Lock()
+	f.unwatched = false // what is heard from here on is of the new one
+	f.mu.Unlock()
+	err := f.remake(ctx)
+	if err == nil {
+		err = f.load(ctx, true)
+	}
+	if err != nil {
+		f.mu.Lock()
+		f.unwatched = true
+		f.mu.Unlock()
+	}
+	return err
 }
 
 // How long a repair waits before it asks an engine again that could not answer.

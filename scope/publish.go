@@ -48,6 +48,7 @@ type publisher struct {
 	log     engine.Name
 	random  string // begins the IDs that are made here
 	patient bool   // Spec.Patient
+	lost    func() // the log is not there: has it made again
 
 	mu      sync.Mutex
 	made    uint64 // IDs
@@ -67,8 +68,8 @@ type publication struct {
 	why     error      // what the last one said
 }
 
-func newPublisher(s *Site, spec Spec) *publisher {
-	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + ".", patient: spec.Patient}
+func newPublisher(s *Site, spec Spec, lost func()) *publisher {
+	return &publisher{site: s, channel: spec.Name, log: s.logName(spec.Name), random: randomText(9) + ".", patient: spec.Patient, lost: lost}
 }
 
 // publish returns nil once the value is in the log. Where ctx ends before, the
@@ -257,6 +258,9 @@ func (p *publisher) append(batch []*publication, within time.Duration) (stored i
 	if err == nil {
 		return len(batch), nil
 	}
+	if errors.Is(err, engine.ErrNoChannel) {
+		p.lost()
+	}
 	return min(len(positions), len(batch)), err
 }
 
@@ -278,7 +282,7 @@ func (p *publisher) settle(batch []*publication, stored int, err error) (again b
 	for _, w := range rest {
 		w.unknown, w.why = w.unknown || unknown, err
 	}
-	again, now := unknown || engine.Retryable(err), time.Now()
+	again, now := unknown || engine.Retryable(err) || errors.Is(err, engine.ErrNoChannel), time.Now()
 	for _, w := range rest {
 		if again && !p.over(w, now) { // and so it is with those behind it
 			return true

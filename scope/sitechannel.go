@@ -50,8 +50,35 @@ type slot struct {
 	state   *life
 	cancel  context.CancelFunc // of the follower's repairs
 	ensured bool
-	unwatch func()
 	once    sync.Once
+
+	mu      sync.Mutex
+	unwatch func()
+	freed   bool
+}
+
+// watching keeps what ends the watch of the log, in place of an older watch, which
+// it ends.
+func (s *slot) watching(stop func()) {
+	s.mu.Lock()
+	old := s.unwatch
+	if s.freed {
+		old = stop
+	} else {
+		s.unwatch = stop
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old()
+	}
+}
+
+// unwatched ends the watch, and every one that may still come.
+func (s *slot) unwatched() {
+	s.watching(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.freed = true
 }
 
 // free gives the name back and lets go of the log. Only the first call does
@@ -59,9 +86,7 @@ type slot struct {
 func (s *slot) free() {
 	s.once.Do(func() {
 		s.cancel()
-		if s.unwatch != nil {
-			s.unwatch()
-		}
+		s.unwatched()
 		if s.ensured && !s.site.caps.Shared { // nobody else can know the log
 			_ = s.site.config.Engine.Delete(context.Background(), s.site.logName(s.name))
 		}
@@ -97,24 +122,45 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	}
 	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
 	if s.caps.Shared {
-		c.publish = newPublisher(s, spec)
+		c.follower.remake = c.remake
+		c.publish = newPublisher(s, spec, c.follower.repair)
 	}
 	runtime.AddCleanup(c, collected, sl)
 	return c
 }
 
+// ensure makes the log, or joins it.
+func (c *siteChannel) ensure(ctx context.Context) error {
+	_, err := c.site.config.Engine.Ensure(ctx, c.follower.name, c.spec.log())
+	if errors.Is(err, engine.ErrSpecConflict) {
+		return fmt.Errorf("%w: channel %s: another node has it with another Size, MaxBytes or kind: %w", ErrNameTaken, c.spec.Name, err)
+	}
+	return err
+}
+
+// remake is the follower's, for a log that the store which it shares with others has
+// lost. The channel is the app's, so it goes on in a new life.
+func (c *siteChannel) remake(ctx context.Context) error {
+	if err := c.ensure(ctx); err != nil {
+		return err
+	}
+	unwatch, err := c.site.config.Engine.Watch(ctx, c.follower.name, weakSink{weak.Make(c.follower)})
+	if err != nil {
+		return err
+	}
+	c.slot.watching(unwatch)
+	c.site.getHooks().Logger.Warn("comet: the engine had lost a channel's log, which is made again: its readers are told", "channel", c.spec.Name)
+	return nil
+}
+
 // open ensures the log and follows it.
 func (c *siteChannel) open(ctx context.Context) error {
-	log, name := c.site.config.Engine, c.follower.name
-	if _, err := log.Ensure(ctx, name, c.spec.log()); err != nil {
-		if errors.Is(err, engine.ErrSpecConflict) {
-			return fmt.Errorf("%w: channel %s: another node has it with another Size, MaxBytes or kind: %w", ErrNameTaken, c.spec.Name, err)
-		}
+	if err := c.ensure(ctx); err != nil {
 		return err
 	}
 	c.slot.ensured = true
 	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c.follower)})
-	c.slot.unwatch = unwatch
+	c.slot.watching(unwatch)
 	if err != nil {
 		return err
 	}
