@@ -56,6 +56,31 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// What the server and the client do without this package: SET of the same bytes.
+func BenchmarkBaseline(b *testing.B) {
+	for _, publishers := range []int{1, 32} {
+		b.Run(fmt.Sprint("set/publishers=", publishers), func(b *testing.B) {
+			client := redistest.Start(b).Client(pool)
+			b.ResetTimer()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			for range publishers {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						if err := client.Set(ctx, "key", payload, 0).Err(); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
+		})
+	}
+}
+
 // With an ID, which is what makes a repetition harmless, and with a replica that has to
 // confirm.
 func BenchmarkAppendMore(b *testing.B) {
