@@ -49,6 +49,7 @@ func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer)
 	defer leave()
 	serving, cancel := context.WithCancel(e.root)
 	s := &service{e: e, ctx: serving, answer: answer}
+	e.replace(e.askSubject(n))
 	sub, err := e.main.Subscribe(e.askSubject(n), s.hear)
 	if err != nil {
 		cancel()
@@ -74,10 +75,22 @@ func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.services = slices.DeleteFunc(e.services, (*service).isStopped)
-	e.services = append(e.services, s)
 	s.sub = sub
+	e.services = append(e.services, s)
 	return stop, nil
+}
+
+// replace ends the word of an earlier service that nobody is here. It also forgets
+// those that are over.
+func (e *Engine) replace(subject string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.services = slices.DeleteFunc(e.services, func(s *service) bool {
+		if s.isStopped() && s.sub.Subject == subject {
+			s.sub.Unsubscribe()
+		}
+		return s.isStopped() && !s.sub.IsValid()
+	})
 }
 
 // stillTold is how long a node that has stopped says so itself.

@@ -77,7 +77,7 @@ func (f *feed) start() error {
 	}); err != nil {
 		return errNotSent
 	}
-	if _, err := f.e.main.Subscribe(f.e.names.live+".>", func(*natsgo.Msg) { f.e.registry.check() }); err != nil {
+	if _, err := f.e.main.Subscribe(f.e.names.live+".*.*", func(*natsgo.Msg) { f.e.registry.check() }); err != nil {
 		return errNotSent
 	}
 	return nil

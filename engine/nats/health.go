@@ -18,6 +18,8 @@ type pulse struct {
 	asked  map[string]time.Time // when may was last granted
 	health *round               // the beat of all streams that is under way or was the last
 	began  time.Time
+	next   *round // the beat of the names stream that is not sent yet
+	beats  bool   // one is under way
 }
 
 // healthFor is how long one answer of Health serves who asks next, and within which
@@ -48,6 +50,37 @@ func (e *Engine) beat(ctx context.Context, name, root string) error {
 	s := stream{name: name, root: root}
 	_, err := publish(ctx, e.main, &natsgo.Msg{Subject: s.beat()})
 	return err
+}
+
+// sure returns a beat of the names stream that is sent after this call; it may be
+// shared. What that stream's leader said is the truth only once it was acknowledged:
+// before anybody is told that a log is gone, or another, this is waited for.
+func (e *Engine) sure() *round {
+	e.pulse.mu.Lock()
+	defer e.pulse.mu.Unlock()
+	if e.pulse.next == nil {
+		e.pulse.next = &round{done: make(chan struct{})}
+	}
+	if !e.pulse.beats {
+		e.pulse.beats = e.spawn(e.beatNames)
+	}
+	return e.pulse.next
+}
+
+func (e *Engine) beatNames() {
+	for {
+		e.pulse.mu.Lock()
+		w := e.pulse.next
+		e.pulse.next = nil
+		if w == nil {
+			e.pulse.beats = false
+			e.pulse.mu.Unlock()
+			return
+		}
+		e.pulse.mu.Unlock()
+		w.err = unavailable(e.beat(e.root, e.names.name, e.names.root))
+		close(w.done)
+	}
 }
 
 // Health implements engine.Engine. It has every stream that this node uses store

@@ -28,7 +28,10 @@ func (e *Engine) use(ctx context.Context, n engine.Name, touch bool, f func(l *l
 			check = e.registry.check()
 		} else {
 			var err error
-			if l, _, err = e.registry.load(ctx, n); err != nil {
+			if l, _, err = e.registry.load(ctx, n); errors.Is(err, engine.ErrNoChannel) && !touch {
+				err = e.surely(ctx, err)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -40,17 +43,40 @@ func (e *Engine) use(ctx context.Context, n engine.Name, touch bool, f func(l *l
 			err = e.lost(ctx, l)
 		}
 		if check != nil && !l.over() {
-			if unchecked := check.wait(ctx); unchecked != nil && err == nil {
+			unchecked := check.wait(ctx)
+			for touch && err == nil && unchecked != nil && pause(ctx, recheck) == nil { // what is stored, is stored
+				unchecked = e.registry.check().wait(ctx)
+			}
+			if err == nil {
 				err = unchecked
 			}
 		}
 		if !l.over() {
+			if errors.Is(err, errOtherLife) {
+				err = e.surely(ctx, err)
+			}
 			return err
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", engine.ErrUnavailable, context.Cause(ctx))
 		}
 	}
+}
+
+// recheck is how long a call that has done its work waits before it asks again
+// whether the log still was there.
+const recheck = 50 * time.Millisecond
+
+// errOtherLife is the ErrEpoch of a position that names another life.
+var errOtherLife = fmt.Errorf("%w: the log lives again", engine.ErrEpoch)
+
+// surely returns err, which says that a log is gone or another, once it is certain
+// that the leader which said so is one.
+func (e *Engine) surely(ctx context.Context, err error) error {
+	if unsure := e.sure().wait(ctx); unsure != nil {
+		return unsure
+	}
+	return err
 }
 
 // lost is called when the servers have nothing of a life. It was deleted, which the

@@ -201,7 +201,10 @@ func (e *Engine) Read(ctx context.Context, n engine.Name, after engine.Position,
 }
 
 func (e *Engine) read(ctx context.Context, l *life, after engine.Position, max int) (engine.Batch, error) {
-	if after.Epoch != l.genesis.Epoch || after.Seq < l.genesis.Seq || after.Seq > math.MaxInt64 {
+	if after.Epoch != l.genesis.Epoch {
+		return engine.Batch{}, fmt.Errorf("%w: after %q, it begins at %v", errOtherLife, after, l.genesis)
+	}
+	if after.Seq < l.genesis.Seq || after.Seq > math.MaxInt64 {
 		return engine.Batch{}, fmt.Errorf("%w: after %q, the log begins at %v", engine.ErrEpoch, after, l.genesis)
 	}
 	tail, err := e.tail(ctx, l)
