@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock bench e2e"
+modules="middleware/stock bench e2e engine/nats engine/nats/embedded"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -51,9 +51,13 @@ internal/wire/newest.sh v1.77.0 -short
 step "Fiber's stock middlewares around Comet"
 (cd middleware/stock && go test -race -timeout 5m ./...)
 
+step "the engine on NATS: one server, three servers, three processes"
+(cd engine/nats && go test -race -timeout 5m ./...)
+(cd engine/nats/embedded && go test -race -timeout 10m ./...)
+
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
-GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
+GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/... ./engine/nats/... ./engine/nats/embedded/...
 
 step "browsers and proxies"
 missing=

@@ -130,9 +130,7 @@ func (s *service) stop() bool {
 
 func (s *service) hear(msg *natsgo.Msg) {
 	reply := &natsgo.Msg{Subject: msg.Reply, Header: natsgo.Header{}}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
+	if s.isStopped() {
 		reply.Header.Set(headerError, noNode)
 		s.e.main.PublishMsg(reply)
 		return
@@ -154,8 +152,10 @@ func (s *service) hear(msg *natsgo.Msg) {
 }
 
 // retire ends all services: what is asked from now on nobody answers, what is being
-// answered has a moment to reach who asked.
-func (e *Engine) retire() {
+// answered has a moment to reach who asked, or as long as ctx allows.
+func (e *Engine) retire(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*stillTold)
+	defer cancel()
 	e.mu.Lock()
 	services := e.services
 	e.services = nil
@@ -171,6 +171,7 @@ func (e *Engine) retire() {
 	select {
 	case <-answered:
 	case <-time.After(stillTold):
+	case <-ctx.Done():
 	}
 	for _, s := range services {
 		s.sub.Unsubscribe()
@@ -178,8 +179,6 @@ func (e *Engine) retire() {
 	if len(services) > 0 {
 		// A leader's answer proves that this has left our server. Without one nobody
 		// hears us anyway.
-		ctx, cancel := context.WithTimeout(context.Background(), stillTold)
-		defer cancel()
 		e.beat(ctx, e.state.name, e.state.root)
 		pause(ctx, lookAgain)
 	}

@@ -6,7 +6,7 @@
 //	log, err := nats.New(ctx, conn, nats.Config{Replicas: 3})
 //	site := comet.NewSite(comet.SiteConfig{Engine: log})
 //
-// It needs nats-server 2.12 or newer with JetStream enabled. The package
+// It needs nats-server 2.11 or newer (tested: 2.15.2) with JetStream enabled. The package
 // engine/nats/embedded runs one inside the app.
 //
 // # What is stored where

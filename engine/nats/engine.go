@@ -224,7 +224,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	e.cancel(engine.ErrClosed)
 	e.feed.close()
-	e.retire()
+	e.retire(ctx)
 	e.disconnect()
 	go func() {
 		<-e.idle

@@ -137,13 +137,15 @@ func (e *Engine) beatAll() error {
 	return errors.Join(errs...)
 }
 
-// isDeleted reports that a stream of logs was deleted by hand.
+// isDeleted reports that a stream of logs was deleted by hand, whether or not it was
+// made anew since.
 func (e *Engine) isDeleted(ctx context.Context, s *stream) bool {
-	_, err := e.js.Stream(ctx, s.name)
-	if isNoStream(err) {
+	now, err := e.js.Stream(ctx, s.name)
+	deleted := isNoStream(err) || err == nil && now.CachedInfo().Config.Subjects[0] != s.root+".>"
+	if deleted {
 		e.forget(s.name)
 	}
-	return isNoStream(err)
+	return deleted
 }
 
 func isNoStream(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }

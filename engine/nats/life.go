@@ -88,11 +88,9 @@ func (e *Engine) lost(ctx context.Context, l *life) error {
 	}
 	err := e.beat(ctx, l.stream, l.root())
 	if errors.Is(err, errNotSent) {
-		s, openErr := e.js.Stream(ctx, l.stream)
-		if openErr == nil && s.CachedInfo().Config.Subjects[0] == l.root()+".>" || openErr != nil && !isNoStream(openErr) {
+		if !e.isLost(ctx, l) {
 			return err
 		}
-		e.forget(l.stream)
 	} else if err != nil {
 		return err
 	} else if _, err := e.tail(ctx, l); !errors.Is(err, errLost) {
@@ -106,6 +104,12 @@ func (e *Engine) lost(ctx context.Context, l *life) error {
 	}
 	e.registry.drop(l)
 	return nil
+}
+
+// isLost reports that the stream of a life was deleted, whether or not it was made
+// anew since.
+func (e *Engine) isLost(ctx context.Context, l *life) bool {
+	return e.isDeleted(ctx, &stream{name: l.stream, root: l.root()})
 }
 
 // unavailable turns an unknown outcome of what may be done again into unavailable.

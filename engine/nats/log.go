@@ -83,6 +83,9 @@ func (e *Engine) append(ctx context.Context, l *life, item engine.Item) (engine.
 			return l.position(seq, tag), nil
 		}
 		unknown = unknown || errors.Is(err, engine.ErrUnknown)
+		if errors.Is(err, errNotSent) && !unknown && e.isLost(ctx, l) {
+			return engine.Position{}, errLost
+		}
 		if item.ID == "" || errors.Is(err, engine.ErrTooLarge) || l.over() || pause(ctx, wait) != nil {
 			if unknown && !errors.Is(err, engine.ErrUnknown) {
 				err = errNoAnswer // of an earlier attempt
@@ -327,6 +330,9 @@ func (e *Engine) replay(ctx context.Context, l *life, from, tail uint64) ([]*mes
 			from = messages[n-1].seq
 			continue
 		}
+		if l.over() {
+			return nil, errLost
+		}
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%w: it does not have %d yet", engine.ErrStale, tail)
 		}
@@ -350,7 +356,8 @@ func (l *life) entry(m *message, prev uint64, prevTag uint32) engine.Entry {
 	return engine.Entry{Position: l.position(m.seq, m.tag()), Prev: prev, PrevTag: prevTag, Data: m.data, At: m.at}
 }
 
-// tailsAtOnce is how many tails one request asks for.
+// tailsAtOnce is how many tails one request asks for, as far as they have room in
+// half of what the server takes.
 const tailsAtOnce = 256
 
 // Tails implements engine.Engine. It asks any replica, and takes the answer of one
@@ -466,12 +473,14 @@ func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*l
 		return err
 	}
 	var subjects []string
+	bytes, room := 0, int(e.main.MaxPayload()/2)
 	ask := func() error {
-		defer func() { subjects = nil }()
+		defer func() { subjects, bytes = nil, 0 }()
 		return e.multi(ctx, stream, subjects, newest.seq, lives, found)
 	}
 	for subject := range lives {
-		if subjects = append(subjects, subject); len(subjects) == tailsAtOnce {
+		subjects = append(subjects, subject)
+		if bytes += len(subject); len(subjects) == tailsAtOnce || bytes > room {
 			if err := ask(); err != nil {
 				return err
 			}

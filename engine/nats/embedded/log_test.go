@@ -174,7 +174,7 @@ func TestStreamDeletedAndMadeAnew(t *testing.T) {
 	deleteStream(t, s, "COMET_comet_16_0")
 
 	_, err = b.Append(t.Context(), n, engine.Item{Data: []byte("x")})
-	refused(t, err, engine.ErrUnavailable, engine.ErrNoChannel)
+	refused(t, err, engine.ErrNoChannel)
 	_, err = a.Tail(t.Context(), n)
 	refused(t, err, engine.ErrNoChannel)
 	eventually(t, "the watcher hears that the log is no more", func() bool { return watcher.heard(engine.ErrNoChannel) })
