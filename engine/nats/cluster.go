@@ -27,10 +27,10 @@ func (e *Engine) recordSubject(n engine.Node) string {
 // enterNode is enter for the methods of engine.Cluster.
 func (e *Engine) enterNode(ctx context.Context, n engine.Node) (context.Context, func(), error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return ctx, nil, err
 	}
 	if err := n.Validate(); err != nil {
-		return nil, nil, err
+		return ctx, nil, err
 	}
 	return e.enter(ctx)
 }
@@ -44,7 +44,7 @@ func explainNode(ctx context.Context, op string, n engine.Node, err error) error
 func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer) (stop func(), err error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "serve", n, err)
+		return nil, explainNode(ctx, "serve", n, err)
 	}
 	defer leave()
 	serving, cancel := context.WithCancel(e.root)
@@ -190,7 +190,7 @@ func (e *Engine) retire(ctx context.Context) {
 func (e *Engine) Ask(ctx context.Context, n engine.Node, data []byte) ([]byte, error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "ask", n, err)
+		return nil, explainNode(ctx, "ask", n, err)
 	}
 	defer leave()
 	reply, err := e.ask(ctx, n, data)
@@ -231,7 +231,7 @@ func (e *Engine) ask(ctx context.Context, n engine.Node, data []byte) ([]byte, e
 func (e *Engine) SetRecord(ctx context.Context, n engine.Node, data []byte, ttl time.Duration) error {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return explainNode(nil, "set record", n, err)
+		return explainNode(ctx, "set record", n, err)
 	}
 	defer leave()
 	if len(data) > engine.MaxRecord {
@@ -252,7 +252,7 @@ func (e *Engine) SetRecord(ctx context.Context, n engine.Node, data []byte, ttl 
 func (e *Engine) Record(ctx context.Context, n engine.Node) ([]byte, error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "record", n, err)
+		return nil, explainNode(ctx, "record", n, err)
 	}
 	defer leave()
 	data, err := e.readRecord(ctx, n)
@@ -297,7 +297,7 @@ func (m *message) lives(now time.Time) bool {
 func (e *Engine) DropRecord(ctx context.Context, n engine.Node) error {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return explainNode(nil, "drop record", n, err)
+		return explainNode(ctx, "drop record", n, err)
 	}
 	defer leave()
 	_, err = e.store(ctx, tombstone(e.recordSubject(n)))
@@ -317,7 +317,7 @@ func (e *Engine) Records(ctx context.Context, prefix string) (map[string][]byte,
 	any := engine.Node{Prefix: prefix, ID: "0"}
 	ctx, leave, err := e.enterNode(ctx, any)
 	if err != nil {
-		return nil, explain(nil, "records", engine.Name{Prefix: prefix}, err)
+		return nil, explain(ctx, "records", engine.Name{Prefix: prefix}, err)
 	}
 	defer leave()
 	records, err := e.records(ctx, prefix)

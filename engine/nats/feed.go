@@ -149,7 +149,7 @@ func (f *feed) close() {
 func (e *Engine) Watch(ctx context.Context, n engine.Name, sink engine.Sink) (stop func(), err error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return nil, explain(nil, "watch", n, err)
+		return nil, explain(ctx, "watch", n, err)
 	}
 	defer leave()
 	err = e.use(ctx, n, true, func(l *life) (err error) {

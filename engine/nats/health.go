@@ -89,7 +89,7 @@ func (e *Engine) beatNames() {
 func (e *Engine) Health(ctx context.Context) error {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
-		return explain(nil, "health", engine.Name{}, err)
+		return explain(ctx, "health", engine.Name{}, err)
 	}
 	defer leave()
 	return explain(ctx, "health", engine.Name{}, e.health().wait(ctx))

@@ -124,7 +124,7 @@ func unavailable(err error) error {
 func (e *Engine) Ensure(ctx context.Context, n engine.Name, spec engine.Spec) (engine.Info, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Info{}, explain(nil, "ensure", n, err)
+		return engine.Info{}, explain(ctx, "ensure", n, err)
 	}
 	defer leave()
 	if spec, err = spec.Normal(); err != nil {
@@ -136,6 +136,17 @@ func (e *Engine) Ensure(ctx context.Context, n engine.Name, spec engine.Spec) (e
 
 func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (info engine.Info, err error) {
 	for {
+		if e.registry.cached(key(n)) == nil {
+			_, seq, err := e.registry.load(ctx, n)
+			if errors.Is(err, engine.ErrNoChannel) {
+				if err = e.create(ctx, n, spec, seq); err == nil || errors.Is(err, errConflict) {
+					continue
+				}
+			}
+			if err != nil {
+				return engine.Info{}, err
+			}
+		}
 		err = e.use(ctx, n, true, func(l *life) error {
 			m, err := e.tail(ctx, l)
 			if err != nil {
@@ -149,16 +160,6 @@ func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (i
 		})
 		if !errors.Is(err, engine.ErrNoChannel) {
 			return info, err
-		}
-		_, seq, err := e.registry.load(ctx, n)
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, engine.ErrNoChannel) {
-			return engine.Info{}, err
-		}
-		if err := e.create(ctx, n, spec, seq); err != nil && !errors.Is(err, errConflict) {
-			return engine.Info{}, err
 		}
 	}
 }
@@ -229,7 +230,7 @@ const unheard = time.Second
 func (e *Engine) Delete(ctx context.Context, n engine.Name) error {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return explain(nil, "delete", n, err)
+		return explain(ctx, "delete", n, err)
 	}
 	defer leave()
 	return explain(ctx, "delete", n, e.delete(ctx, n))

@@ -19,7 +19,7 @@ import (
 func (e *Engine) Append(ctx context.Context, n engine.Name, items ...engine.Item) ([]engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return nil, explain(nil, "append", n, err)
+		return nil, explain(ctx, "append", n, err)
 	}
 	defer leave()
 	var positions []engine.Position
@@ -108,7 +108,7 @@ func (e *Engine) tail(ctx context.Context, l *life) (*message, error) {
 func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Position{}, explain(nil, "tail", n, err)
+		return engine.Position{}, explain(ctx, "tail", n, err)
 	}
 	defer leave()
 	var tail engine.Position
@@ -129,7 +129,7 @@ func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, erro
 func (e *Engine) Last(ctx context.Context, n engine.Name, k int) (engine.Batch, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Batch{}, explain(nil, "last", n, err)
+		return engine.Batch{}, explain(ctx, "last", n, err)
 	}
 	defer leave()
 	var batch engine.Batch
@@ -189,7 +189,7 @@ func (e *Engine) recent(ctx context.Context, l *life, tail uint64, k int) ([]*me
 func (e *Engine) Read(ctx context.Context, n engine.Name, after engine.Position, max int) (engine.Batch, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Batch{}, explain(nil, "read", n, err)
+		return engine.Batch{}, explain(ctx, "read", n, err)
 	}
 	defer leave()
 	var batch engine.Batch
@@ -365,7 +365,7 @@ const tailsAtOnce = 256
 func (e *Engine) Tails(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, names...)
 	if err != nil {
-		return nil, explain(nil, "tails", engine.Name{}, err)
+		return nil, explain(ctx, "tails", engine.Name{}, err)
 	}
 	defer leave()
 	tails, err := e.tails(ctx, names)

@@ -238,7 +238,7 @@ func (r *registry) sync() error {
 		}
 	}
 	for wait := time.Millisecond; have < last; {
-		p, err := direct(ctx, r.e.main, r.e.names.name, question{Next: r.e.names.root + ".>", Seq: have + 1, Batch: changes})
+		p, err := direct(ctx, r.e.main, r.e.names.name, question{Seq: have + 1, Batch: changes})
 		if err != nil {
 			return err
 		}
