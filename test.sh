@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock bench e2e engine/redis"
+modules="middleware/stock bench e2e engine/redis engine/nats engine/nats/embedded faults"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -53,9 +53,9 @@ step "Fiber's stock middlewares around Comet"
 
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
-GOWORK= go vet ./... ./bench/... ./e2e/... ./engine/redis/... ./middleware/stock/...
+GOWORK= go vet ./... $(for module in $modules; do echo "./$module/..."; done)
 
-step "engines on real servers"
+step "engines on real servers: Redis, and NATS, alone and as three processes"
 if ! command -v redis-server >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null || echo "could not be installed: redis-server"
 fi
@@ -64,6 +64,8 @@ if [ "${CI:-}" = true ]; then
 	export COMET_REDIS
 fi
 (cd engine/redis && go test -race -shuffle=on -timeout 10m ./...)
+(cd engine/nats && go test -race -timeout 5m ./...)
+(cd engine/nats/embedded && go test -race -timeout 10m ./...)
 
 step "browsers and proxies"
 missing=

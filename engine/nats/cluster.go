@@ -27,10 +27,10 @@ func (e *Engine) recordSubject(n engine.Node) string {
 // enterNode is enter for the methods of engine.Cluster.
 func (e *Engine) enterNode(ctx context.Context, n engine.Node) (context.Context, func(), error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return ctx, nil, err
 	}
 	if err := n.Validate(); err != nil {
-		return nil, nil, err
+		return ctx, nil, err
 	}
 	return e.enter(ctx)
 }
@@ -44,11 +44,12 @@ func explainNode(ctx context.Context, op string, n engine.Node, err error) error
 func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer) (stop func(), err error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "serve", n, err)
+		return nil, explainNode(ctx, "serve", n, err)
 	}
 	defer leave()
 	serving, cancel := context.WithCancel(e.root)
 	s := &service{e: e, ctx: serving, answer: answer}
+	e.replace(e.askSubject(n))
 	sub, err := e.main.Subscribe(e.askSubject(n), s.hear)
 	if err != nil {
 		cancel()
@@ -74,10 +75,22 @@ func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.services = slices.DeleteFunc(e.services, (*service).isStopped)
-	e.services = append(e.services, s)
 	s.sub = sub
+	e.services = append(e.services, s)
 	return stop, nil
+}
+
+// replace ends the word of an earlier service that nobody is here. It also forgets
+// those that are over.
+func (e *Engine) replace(subject string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.services = slices.DeleteFunc(e.services, func(s *service) bool {
+		if s.isStopped() && s.sub.Subject == subject {
+			s.sub.Unsubscribe()
+		}
+		return s.isStopped() && !s.sub.IsValid()
+	})
 }
 
 // stillTold is how long a node that has stopped says so itself.
@@ -117,9 +130,7 @@ func (s *service) stop() bool {
 
 func (s *service) hear(msg *natsgo.Msg) {
 	reply := &natsgo.Msg{Subject: msg.Reply, Header: natsgo.Header{}}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
+	if s.isStopped() {
 		reply.Header.Set(headerError, noNode)
 		s.e.main.PublishMsg(reply)
 		return
@@ -141,8 +152,10 @@ func (s *service) hear(msg *natsgo.Msg) {
 }
 
 // retire ends all services: what is asked from now on nobody answers, what is being
-// answered has a moment to reach who asked.
-func (e *Engine) retire() {
+// answered has a moment to reach who asked, or as long as ctx allows.
+func (e *Engine) retire(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*stillTold)
+	defer cancel()
 	e.mu.Lock()
 	services := e.services
 	e.services = nil
@@ -158,6 +171,7 @@ func (e *Engine) retire() {
 	select {
 	case <-answered:
 	case <-time.After(stillTold):
+	case <-ctx.Done():
 	}
 	for _, s := range services {
 		s.sub.Unsubscribe()
@@ -165,8 +179,6 @@ func (e *Engine) retire() {
 	if len(services) > 0 {
 		// A leader's answer proves that this has left our server. Without one nobody
 		// hears us anyway.
-		ctx, cancel := context.WithTimeout(context.Background(), stillTold)
-		defer cancel()
 		e.beat(ctx, e.state.name, e.state.root)
 		pause(ctx, lookAgain)
 	}
@@ -178,7 +190,7 @@ func (e *Engine) retire() {
 func (e *Engine) Ask(ctx context.Context, n engine.Node, data []byte) ([]byte, error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "ask", n, err)
+		return nil, explainNode(ctx, "ask", n, err)
 	}
 	defer leave()
 	reply, err := e.ask(ctx, n, data)
@@ -219,7 +231,7 @@ func (e *Engine) ask(ctx context.Context, n engine.Node, data []byte) ([]byte, e
 func (e *Engine) SetRecord(ctx context.Context, n engine.Node, data []byte, ttl time.Duration) error {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return explainNode(nil, "set record", n, err)
+		return explainNode(ctx, "set record", n, err)
 	}
 	defer leave()
 	if len(data) > engine.MaxRecord {
@@ -240,7 +252,7 @@ func (e *Engine) SetRecord(ctx context.Context, n engine.Node, data []byte, ttl 
 func (e *Engine) Record(ctx context.Context, n engine.Node) ([]byte, error) {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return nil, explainNode(nil, "record", n, err)
+		return nil, explainNode(ctx, "record", n, err)
 	}
 	defer leave()
 	data, err := e.readRecord(ctx, n)
@@ -285,7 +297,7 @@ func (m *message) lives(now time.Time) bool {
 func (e *Engine) DropRecord(ctx context.Context, n engine.Node) error {
 	ctx, leave, err := e.enterNode(ctx, n)
 	if err != nil {
-		return explainNode(nil, "drop record", n, err)
+		return explainNode(ctx, "drop record", n, err)
 	}
 	defer leave()
 	_, err = e.store(ctx, tombstone(e.recordSubject(n)))
@@ -305,7 +317,7 @@ func (e *Engine) Records(ctx context.Context, prefix string) (map[string][]byte,
 	any := engine.Node{Prefix: prefix, ID: "0"}
 	ctx, leave, err := e.enterNode(ctx, any)
 	if err != nil {
-		return nil, explain(nil, "records", engine.Name{Prefix: prefix}, err)
+		return nil, explain(ctx, "records", engine.Name{Prefix: prefix}, err)
 	}
 	defer leave()
 	records, err := e.records(ctx, prefix)

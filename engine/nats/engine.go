@@ -135,20 +135,21 @@ func (e *Engine) bound(ctx context.Context) (context.Context, func()) {
 	return timed, func() { stop(); end(); cancel(nil) }
 }
 
-// enter begins a call: what every call checks first, in this order.
+// enter begins a call: what every call checks first, in this order. The context that
+// it returns is always one.
 func (e *Engine) enter(ctx context.Context, names ...engine.Name) (context.Context, func(), error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return ctx, nil, err
 	}
 	for _, n := range names {
 		if err := n.Validate(); err != nil {
-			return nil, nil, err
+			return ctx, nil, err
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
-		return nil, nil, engine.ErrClosed
+		return ctx, nil, engine.ErrClosed
 	}
 	e.calls++
 	ctx, end := e.bound(ctx)
@@ -169,7 +170,7 @@ func explain(ctx context.Context, op string, n engine.Name, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx != nil && ctx.Err() != nil && (errors.Is(err, engine.ErrUnavailable) || errors.Is(err, engine.ErrUnknown) || errors.Is(err, engine.ErrStale)) {
+	if ctx.Err() != nil && (errors.Is(err, engine.ErrUnavailable) || errors.Is(err, engine.ErrUnknown) || errors.Is(err, engine.ErrStale)) {
 		switch cause := context.Cause(ctx); {
 		case errors.Is(err, engine.ErrUnknown):
 			err = fmt.Errorf("%w: %w", engine.ErrUnknown, cause)
@@ -224,7 +225,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	e.cancel(engine.ErrClosed)
 	e.feed.close()
-	e.retire()
+	e.retire(ctx)
 	e.disconnect()
 	go func() {
 		<-e.idle

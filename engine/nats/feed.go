@@ -77,7 +77,7 @@ func (f *feed) start() error {
 	}); err != nil {
 		return errNotSent
 	}
-	if _, err := f.e.main.Subscribe(f.e.names.live+".>", func(*natsgo.Msg) { f.e.registry.check() }); err != nil {
+	if _, err := f.e.main.Subscribe(f.e.names.live+".*.*", func(*natsgo.Msg) { f.e.registry.check() }); err != nil {
 		return errNotSent
 	}
 	return nil
@@ -149,7 +149,7 @@ func (f *feed) close() {
 func (e *Engine) Watch(ctx context.Context, n engine.Name, sink engine.Sink) (stop func(), err error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return nil, explain(nil, "watch", n, err)
+		return nil, explain(ctx, "watch", n, err)
 	}
 	defer leave()
 	err = e.use(ctx, n, true, func(l *life) (err error) {

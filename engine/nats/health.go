@@ -18,6 +18,8 @@ type pulse struct {
 	asked  map[string]time.Time // when may was last granted
 	health *round               // the beat of all streams that is under way or was the last
 	began  time.Time
+	next   *round // the beat of the names stream that is not sent yet
+	beats  bool   // one is under way
 }
 
 // healthFor is how long one answer of Health serves who asks next, and within which
@@ -50,13 +52,44 @@ func (e *Engine) beat(ctx context.Context, name, root string) error {
 	return err
 }
 
+// sure returns a beat of the names stream that is sent after this call; it may be
+// shared. What that stream's leader said is the truth only once it was acknowledged:
+// before anybody is told that a log is gone, or another, this is waited for.
+func (e *Engine) sure() *round {
+	e.pulse.mu.Lock()
+	defer e.pulse.mu.Unlock()
+	if e.pulse.next == nil {
+		e.pulse.next = &round{done: make(chan struct{})}
+	}
+	if !e.pulse.beats {
+		e.pulse.beats = e.spawn(e.beatNames)
+	}
+	return e.pulse.next
+}
+
+func (e *Engine) beatNames() {
+	for {
+		e.pulse.mu.Lock()
+		w := e.pulse.next
+		e.pulse.next = nil
+		if w == nil {
+			e.pulse.beats = false
+			e.pulse.mu.Unlock()
+			return
+		}
+		e.pulse.mu.Unlock()
+		w.err = unavailable(e.beat(e.root, e.names.name, e.names.root))
+		close(w.done)
+	}
+}
+
 // Health implements engine.Engine. It has every stream that this node uses store
 // something, within 2 s, because a leader that lost its majority goes on to answer
 // questions for some seconds. One answer serves all who ask within a second.
 func (e *Engine) Health(ctx context.Context) error {
 	ctx, leave, err := e.enter(ctx)
 	if err != nil {
-		return explain(nil, "health", engine.Name{}, err)
+		return explain(ctx, "health", engine.Name{}, err)
 	}
 	defer leave()
 	return explain(ctx, "health", engine.Name{}, e.health().wait(ctx))
@@ -104,13 +137,15 @@ func (e *Engine) beatAll() error {
 	return errors.Join(errs...)
 }
 
-// isDeleted reports that a stream of logs was deleted by hand.
+// isDeleted reports that a stream of logs was deleted by hand, whether or not it was
+// made anew since.
 func (e *Engine) isDeleted(ctx context.Context, s *stream) bool {
-	_, err := e.js.Stream(ctx, s.name)
-	if isNoStream(err) {
+	now, err := e.js.Stream(ctx, s.name)
+	deleted := isNoStream(err) || err == nil && now.CachedInfo().Config.Subjects[0] != s.root+".>"
+	if deleted {
 		e.forget(s.name)
 	}
-	return isNoStream(err)
+	return deleted
 }
 
 func isNoStream(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }

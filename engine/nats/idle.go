@@ -115,7 +115,7 @@ func (e *Engine) keep(l *life) {
 			e.alive(ctx, l, true) // a failure is tried again the next time
 			l.idle.mu.Lock()
 			defer l.idle.mu.Unlock()
-			if l.idle.timer == timer && e.root.Err() == nil {
+			if l.idle.timer == timer && e.root.Err() == nil && !l.over() {
 				timer.Reset(every)
 			}
 		})

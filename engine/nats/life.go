@@ -28,7 +28,10 @@ func (e *Engine) use(ctx context.Context, n engine.Name, touch bool, f func(l *l
 			check = e.registry.check()
 		} else {
 			var err error
-			if l, _, err = e.registry.load(ctx, n); err != nil {
+			if l, _, err = e.registry.load(ctx, n); errors.Is(err, engine.ErrNoChannel) && !touch {
+				err = e.surely(ctx, err)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -40,17 +43,40 @@ func (e *Engine) use(ctx context.Context, n engine.Name, touch bool, f func(l *l
 			err = e.lost(ctx, l)
 		}
 		if check != nil && !l.over() {
-			if unchecked := check.wait(ctx); unchecked != nil && err == nil {
+			unchecked := check.wait(ctx)
+			for touch && err == nil && unchecked != nil && pause(ctx, recheck) == nil { // what is stored, is stored
+				unchecked = e.registry.check().wait(ctx)
+			}
+			if err == nil {
 				err = unchecked
 			}
 		}
 		if !l.over() {
+			if errors.Is(err, errOtherLife) {
+				err = e.surely(ctx, err)
+			}
 			return err
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", engine.ErrUnavailable, context.Cause(ctx))
 		}
 	}
+}
+
+// recheck is how long a call that has done its work waits before it asks again
+// whether the log still was there.
+const recheck = 50 * time.Millisecond
+
+// errOtherLife is the ErrEpoch of a position that names another life.
+var errOtherLife = fmt.Errorf("%w: the log lives again", engine.ErrEpoch)
+
+// surely returns err, which says that a log is gone or another, once it is certain
+// that the leader which said so is one.
+func (e *Engine) surely(ctx context.Context, err error) error {
+	if unsure := e.sure().wait(ctx); unsure != nil {
+		return unsure
+	}
+	return err
 }
 
 // lost is called when the servers have nothing of a life. It was deleted, which the
@@ -62,11 +88,9 @@ func (e *Engine) lost(ctx context.Context, l *life) error {
 	}
 	err := e.beat(ctx, l.stream, l.root())
 	if errors.Is(err, errNotSent) {
-		s, openErr := e.js.Stream(ctx, l.stream)
-		if openErr == nil && s.CachedInfo().Config.Subjects[0] == l.root()+".>" || openErr != nil && !isNoStream(openErr) {
+		if !e.isLost(ctx, l) {
 			return err
 		}
-		e.forget(l.stream)
 	} else if err != nil {
 		return err
 	} else if _, err := e.tail(ctx, l); !errors.Is(err, errLost) {
@@ -82,6 +106,12 @@ func (e *Engine) lost(ctx context.Context, l *life) error {
 	return nil
 }
 
+// isLost reports that the stream of a life was deleted, whether or not it was made
+// anew since.
+func (e *Engine) isLost(ctx context.Context, l *life) bool {
+	return e.isDeleted(ctx, &stream{name: l.stream, root: l.root()})
+}
+
 // unavailable turns an unknown outcome of what may be done again into unavailable.
 func unavailable(err error) error {
 	if errors.Is(err, engine.ErrUnknown) {
@@ -94,7 +124,7 @@ func unavailable(err error) error {
 func (e *Engine) Ensure(ctx context.Context, n engine.Name, spec engine.Spec) (engine.Info, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Info{}, explain(nil, "ensure", n, err)
+		return engine.Info{}, explain(ctx, "ensure", n, err)
 	}
 	defer leave()
 	if spec, err = spec.Normal(); err != nil {
@@ -106,6 +136,17 @@ func (e *Engine) Ensure(ctx context.Context, n engine.Name, spec engine.Spec) (e
 
 func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (info engine.Info, err error) {
 	for {
+		if e.registry.cached(key(n)) == nil {
+			_, seq, err := e.registry.load(ctx, n)
+			if errors.Is(err, engine.ErrNoChannel) {
+				if err = e.create(ctx, n, spec, seq); err == nil || errors.Is(err, errConflict) {
+					continue
+				}
+			}
+			if err != nil {
+				return engine.Info{}, err
+			}
+		}
 		err = e.use(ctx, n, true, func(l *life) error {
 			m, err := e.tail(ctx, l)
 			if err != nil {
@@ -119,16 +160,6 @@ func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (i
 		})
 		if !errors.Is(err, engine.ErrNoChannel) {
 			return info, err
-		}
-		_, seq, err := e.registry.load(ctx, n)
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, engine.ErrNoChannel) {
-			return engine.Info{}, err
-		}
-		if err := e.create(ctx, n, spec, seq); err != nil && !errors.Is(err, errConflict) {
-			return engine.Info{}, err
 		}
 	}
 }
@@ -199,7 +230,7 @@ const unheard = time.Second
 func (e *Engine) Delete(ctx context.Context, n engine.Name) error {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return explain(nil, "delete", n, err)
+		return explain(ctx, "delete", n, err)
 	}
 	defer leave()
 	return explain(ctx, "delete", n, e.delete(ctx, n))

@@ -19,7 +19,7 @@ import (
 func (e *Engine) Append(ctx context.Context, n engine.Name, items ...engine.Item) ([]engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return nil, explain(nil, "append", n, err)
+		return nil, explain(ctx, "append", n, err)
 	}
 	defer leave()
 	var positions []engine.Position
@@ -83,6 +83,9 @@ func (e *Engine) append(ctx context.Context, l *life, item engine.Item) (engine.
 			return l.position(seq, tag), nil
 		}
 		unknown = unknown || errors.Is(err, engine.ErrUnknown)
+		if errors.Is(err, errNotSent) && !unknown && e.isLost(ctx, l) {
+			return engine.Position{}, errLost
+		}
 		if item.ID == "" || errors.Is(err, engine.ErrTooLarge) || l.over() || pause(ctx, wait) != nil {
 			if unknown && !errors.Is(err, engine.ErrUnknown) {
 				err = errNoAnswer // of an earlier attempt
@@ -105,7 +108,7 @@ func (e *Engine) tail(ctx context.Context, l *life) (*message, error) {
 func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Position{}, explain(nil, "tail", n, err)
+		return engine.Position{}, explain(ctx, "tail", n, err)
 	}
 	defer leave()
 	var tail engine.Position
@@ -126,7 +129,7 @@ func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, erro
 func (e *Engine) Last(ctx context.Context, n engine.Name, k int) (engine.Batch, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Batch{}, explain(nil, "last", n, err)
+		return engine.Batch{}, explain(ctx, "last", n, err)
 	}
 	defer leave()
 	var batch engine.Batch
@@ -186,7 +189,7 @@ func (e *Engine) recent(ctx context.Context, l *life, tail uint64, k int) ([]*me
 func (e *Engine) Read(ctx context.Context, n engine.Name, after engine.Position, max int) (engine.Batch, error) {
 	ctx, leave, err := e.enter(ctx, n)
 	if err != nil {
-		return engine.Batch{}, explain(nil, "read", n, err)
+		return engine.Batch{}, explain(ctx, "read", n, err)
 	}
 	defer leave()
 	var batch engine.Batch
@@ -201,7 +204,10 @@ func (e *Engine) Read(ctx context.Context, n engine.Name, after engine.Position,
 }
 
 func (e *Engine) read(ctx context.Context, l *life, after engine.Position, max int) (engine.Batch, error) {
-	if after.Epoch != l.genesis.Epoch || after.Seq < l.genesis.Seq || after.Seq > math.MaxInt64 {
+	if after.Epoch != l.genesis.Epoch {
+		return engine.Batch{}, fmt.Errorf("%w: after %q, it begins at %v", errOtherLife, after, l.genesis)
+	}
+	if after.Seq < l.genesis.Seq || after.Seq > math.MaxInt64 {
 		return engine.Batch{}, fmt.Errorf("%w: after %q, the log begins at %v", engine.ErrEpoch, after, l.genesis)
 	}
 	tail, err := e.tail(ctx, l)
@@ -324,6 +330,9 @@ func (e *Engine) replay(ctx context.Context, l *life, from, tail uint64) ([]*mes
 			from = messages[n-1].seq
 			continue
 		}
+		if l.over() {
+			return nil, errLost
+		}
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%w: it does not have %d yet", engine.ErrStale, tail)
 		}
@@ -347,7 +356,8 @@ func (l *life) entry(m *message, prev uint64, prevTag uint32) engine.Entry {
 	return engine.Entry{Position: l.position(m.seq, m.tag()), Prev: prev, PrevTag: prevTag, Data: m.data, At: m.at}
 }
 
-// tailsAtOnce is how many tails one request asks for.
+// tailsAtOnce is how many tails one request asks for, as far as they have room in
+// half of what the server takes.
 const tailsAtOnce = 256
 
 // Tails implements engine.Engine. It asks any replica, and takes the answer of one
@@ -355,7 +365,7 @@ const tailsAtOnce = 256
 func (e *Engine) Tails(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, names...)
 	if err != nil {
-		return nil, explain(nil, "tails", engine.Name{}, err)
+		return nil, explain(ctx, "tails", engine.Name{}, err)
 	}
 	defer leave()
 	tails, err := e.tails(ctx, names)
@@ -463,12 +473,14 @@ func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*l
 		return err
 	}
 	var subjects []string
+	bytes, room := 0, int(e.main.MaxPayload()/2)
 	ask := func() error {
-		defer func() { subjects = nil }()
+		defer func() { subjects, bytes = nil, 0 }()
 		return e.multi(ctx, stream, subjects, newest.seq, lives, found)
 	}
 	for subject := range lives {
-		if subjects = append(subjects, subject); len(subjects) == tailsAtOnce {
+		subjects = append(subjects, subject)
+		if bytes += len(subject); len(subjects) == tailsAtOnce || bytes > room {
 			if err := ask(); err != nil {
 				return err
 			}

@@ -224,14 +224,21 @@ func (r *registry) sync() error {
 		return err
 	}
 	r.mu.Lock()
-	lost := last < r.have || time.Since(r.when) > deaf
-	have := r.have
+	have, silence := r.have, time.Since(r.when)
 	r.mu.Unlock()
-	if lost {
-		return r.reset(ctx, last, start)
+	if last < have || silence > deaf { // a leader that lost its majority may say so, too
+		if err := r.e.sure().wait(ctx); err != nil {
+			return err
+		}
+		if last, err = r.last(ctx); err != nil {
+			return err
+		}
+		if last < have || silence > deaf {
+			return r.reset(ctx, last, start)
+		}
 	}
 	for wait := time.Millisecond; have < last; {
-		p, err := direct(ctx, r.e.main, r.e.names.name, question{Next: r.e.names.root + ".>", Seq: have + 1, Batch: changes})
+		p, err := direct(ctx, r.e.main, r.e.names.name, question{Seq: have + 1, Batch: changes})
 		if err != nil {
 			return err
 		}

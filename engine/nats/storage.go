@@ -58,7 +58,7 @@ func (s *Storage) Get(key string) ([]byte, error) {
 	}
 	ctx, leave, err := s.enter()
 	if err != nil {
-		return nil, s.explain(nil, "get", err)
+		return nil, s.explain(ctx, "get", err)
 	}
 	defer leave()
 	m, err := get(ctx, s.e.main, s.e.state.name, question{Last: s.subject(key)})
@@ -80,7 +80,7 @@ func (s *Storage) Set(key string, value []byte, expiry time.Duration) error {
 	}
 	ctx, leave, err := s.enter()
 	if err != nil {
-		return s.explain(nil, "set", err)
+		return s.explain(ctx, "set", err)
 	}
 	defer leave()
 	if len(key) > maxKey || len(value) > s.e.config.MaxEntry {
@@ -101,7 +101,7 @@ func (s *Storage) Delete(key string) error {
 	}
 	ctx, leave, err := s.enter()
 	if err != nil {
-		return s.explain(nil, "delete", err)
+		return s.explain(ctx, "delete", err)
 	}
 	defer leave()
 	_, err = s.e.store(ctx, tombstone(s.subject(key)))
@@ -112,7 +112,7 @@ func (s *Storage) Delete(key string) error {
 func (s *Storage) Reset() error {
 	ctx, leave, err := s.enter()
 	if err != nil {
-		return s.explain(nil, "reset", err)
+		return s.explain(ctx, "reset", err)
 	}
 	defer leave()
 	return s.explain(ctx, "reset", purge(ctx, s.e.main, s.e.state.name, s.root+".>"))

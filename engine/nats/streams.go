@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ocsigo/comet/engine"
@@ -118,14 +119,37 @@ func liveRoot(c config, root string) string {
 	return namespace + ".live." + rest
 }
 
-// open returns the stream, which it makes if there is none.
+// open returns the stream, which it makes if there is none. A cluster that has just
+// started may not know all its servers yet, or have no leader: that is waited for.
 func (e *Engine) open(ctx context.Context, c config) (*stream, error) {
+	for {
+		s, err := e.tryOpen(ctx, c)
+		if !transient(err) || pause(ctx, 50*time.Millisecond) != nil {
+			return s, err
+		}
+	}
+}
+
+// transient reports that the servers may soon be able to do what they could not.
+func transient(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case 10005, 10008, 10009: // no peers for placement, no leader, not available
+			return true
+		}
+		return false
+	}
+	return errors.Is(err, natsgo.ErrNoResponders) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func (e *Engine) tryOpen(ctx context.Context, c config) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*attempt)
+	defer cancel()
 	w, s := e.wanted(c)
 	existing, err := e.js.Stream(ctx, c.name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if existing, err = e.js.CreateStream(ctx, w); err == nil && existing.CachedInfo().Config.Subjects[0] == w.Subjects[0] {
-			return s, nil
-		}
+	if isNoStream(err) {
+		existing, err = e.js.CreateStream(ctx, w)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was first
 			existing, err = e.js.Stream(ctx, c.name)
 		}

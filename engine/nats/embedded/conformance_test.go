@@ -27,8 +27,18 @@ func TestOneServer(t *testing.T) {
 	})
 }
 
+// TestThreeServers is all that needs a cluster whose servers live.
 func TestThreeServers(t *testing.T) {
 	servers := natstest.Three(t)
+	for name, test := range map[string]func(*testing.T, []*embedded.Server){
+		"append after delete": testAppendAfterDeleteElsewhere,
+		"after the end":       testPositionAfterTheEnd,
+		"chain":               testOffersAreAChain,
+		"storage":             testStorageReadsWhatWasWrittenElsewhere,
+		"sessions":            testSessionsFollowTheUser,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, servers) })
+	}
 	enginetest.Run(t, func(t *testing.T) enginetest.Cluster {
 		var c enginetest.Cluster
 		for _, s := range servers[:2] {

@@ -188,6 +188,9 @@ func (s *Server) ready(ctx context.Context) error {
 		}
 	}
 	conn, err := s.Connect()
+	for err != nil && ctx.Err() == nil { // a machine with too much to do
+		conn, err = s.Connect()
+	}
 	if err != nil {
 		return err
 	}
@@ -211,10 +214,14 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
+// connectTimeout is longer than that of a network: within a process a late answer
+// only means that there is much to do.
+const connectTimeout = 10 * time.Second
+
 // Connect returns a connection to the server inside the process, which does not go
 // through a socket. It ends with the server.
 func (s *Server) Connect(options ...natsgo.Option) (*natsgo.Conn, error) {
-	return nats.Connect("", append([]natsgo.Option{natsgo.InProcessServer(s.server)}, options...)...)
+	return nats.Connect("", append([]natsgo.Option{natsgo.InProcessServer(s.server), natsgo.Timeout(connectTimeout)}, options...)...)
 }
 
 // URL is where NATS clients connect; "" where Config.Listen is.
