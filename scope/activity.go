@@ -73,7 +73,7 @@ func (p *ClientProcess) after(w *waiter) (stop func() bool) {
 	defer p.mu.Unlock()
 	switch never := func() bool { return false }; {
 	case p.state.ended():
-		go w.done(gone(p.state.err()))
+		go w.done(ended(p.state.err()))
 		return never
 	case w.arrival && p.current != nil:
 		go w.done(nil)

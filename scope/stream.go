@@ -177,7 +177,7 @@ func (s *EventStream) greet(b *sse.Batch) {
 	b.Retry(jitter(s.site.getHooks().Retry, 0.25))
 	g := s.site.newGreeting()
 	for _, p := range s.processes {
-		if p.process != nil && !p.superseded {
+		if p.source != nil && !p.superseded && !p.pending {
 			g.Processes = append(g.Processes, p.greeting())
 		}
 	}
@@ -207,6 +207,13 @@ func (r *siteReader) greeting() greetedChannel {
 func (s *EventStream) say(b *sse.Batch, event string, data any) {
 	var id cursorText
 	b.Event(s.cursor(id[:0]), "comet:"+event, encode(data))
+}
+
+// sayHello tells of what is heard besides from now on.
+func (s *EventStream) sayHello(b *sse.Batch, g greeting) {
+	whole := s.site.newGreeting()
+	whole.Processes, whole.Channels, whole.Removed = g.Processes, g.Channels, g.Removed
+	s.say(b, "hello", whole)
 }
 
 // A cursorText is room for a cursor on the caller's stack: no stream keeps one. It
