@@ -48,9 +48,9 @@ type Answer func(ctx context.Context, request []byte) (reply []byte)
 type Cluster interface {
 	// Serve has answer hear what is asked of n from now on: what is asked after
 	// Serve returned reaches it. One process serves a node; what two do is not
-	// defined. After stop returned, answer is not called any more and the contexts
-	// of those that still run have ended; stop does not wait for them, and may be
-	// called twice.
+	// defined. What is asked after stop returned does not reach answer, and the
+	// contexts of those that still run have ended; stop does not wait for them, and
+	// may be called twice. Close does what stop does.
 	Serve(ctx context.Context, n Node, answer Answer) (stop func(), err error)
 
 	// Ask asks n, and waits for the reply. Request and reply have at most

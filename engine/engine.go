@@ -82,7 +82,8 @@ type Caps struct {
 	// ReliableFeed: every entry is offered to every watcher exactly once, in order,
 	// before its Append returns; Dirty comes only with the end of the log.
 	ReliableFeed bool
-	// Shared: other processes see the same logs.
+	// Shared: other Sites see the same logs: those of other processes, or, of an
+	// engine whose Durability is None, those of this one.
 	Shared bool
 	// Tags: positions of entries carry a Tag.
 	Tags bool

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/internal/wire"
 	"github.com/ocsigo/comet/scope"
 )
@@ -77,12 +78,17 @@ func (m *comet) bind() error {
 
 // checkPrefork refuses a site per child where the app means one site.
 func checkPrefork(site *scope.Site) error {
-	if !fiber.IsChild() || site != nil && site.Engine().Caps().Shared {
+	if !fiber.IsChild() || site != nil && beyondThisProcess(site.Engine().Caps()) {
 		return nil
 	}
 	return errors.New("under Prefork this app runs in several processes, and the site's engine is in the memory of one, " +
 		"so a message sent in one child would be lost to the tabs of all others: " +
 		"set fiber.Config.Prefork to false, or give Config.Site a SiteConfig.Engine that processes share")
+}
+
+// beyondThisProcess: a memory engine is shared, too, by the nodes of a test.
+func beyondThisProcess(caps engine.Caps) bool {
+	return caps.Shared && caps.Durability > engine.None
 }
 
 // handle serves the endpoint, and accompanies every other request.

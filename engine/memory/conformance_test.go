@@ -14,3 +14,10 @@ func TestConformance(t *testing.T) {
 		return enginetest.Cluster{Handles: []engine.Engine{memory.New()}}
 	})
 }
+
+// The nodes of one app, which share an engine within a process.
+func TestConformanceOfNodes(t *testing.T) {
+	enginetest.RunInBubble(t, func(t *testing.T) enginetest.Cluster {
+		return enginetest.Cluster{Handles: []engine.Engine{memory.New(memory.Config{Nodes: true})}}
+	})
+}

@@ -23,6 +23,10 @@ type Config struct {
 	// one early could store an item twice. Default 131072, a steady rate of 546
 	// items with IDs a second in one channel.
 	MaxIDs int
+	// Nodes: several Sites of this process are the nodes of one app, as they are on
+	// an engine that processes share. For tests of what happens between nodes; it
+	// makes no difference to anything outside this process.
+	Nodes bool
 }
 
 const (
@@ -31,7 +35,7 @@ const (
 )
 
 // Engine is an engine.Engine in memory. No method of it waits for anything but
-// short locks.
+// short locks; Ask waits for the answer.
 type Engine struct {
 	epoch  string
 	config Config
@@ -39,6 +43,7 @@ type Engine struct {
 	floor  atomic.Uint64 // where the next log starts: above all sequences of ended logs
 	seed   maphash.Seed
 	shards [64]shard
+	nodes  nodes
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -80,13 +85,16 @@ func New(config ...Config) *Engine {
 	return e
 }
 
-// Caps reports no durability, contiguous sequences and a reliable feed.
+// Caps reports no durability, contiguous sequences and a reliable feed; and with
+// Config.Nodes a shared engine that is a Cluster.
 func (e *Engine) Caps() engine.Caps {
 	return engine.Caps{
 		Durability:    engine.None,
 		MaxEntry:      e.config.MaxEntry,
 		ContiguousSeq: true,
 		ReliableFeed:  true,
+		Shared:        e.config.Nodes,
+		Cluster:       e.config.Nodes,
 	}
 }
 
@@ -249,6 +257,7 @@ func (e *Engine) Close(context.Context) error {
 	for i := range e.shards {
 		e.shards[i].close()
 	}
+	e.nodes.close()
 	return nil
 }
 
