@@ -166,6 +166,19 @@ func (p *ClientProcess) left() {
 	p.touch()
 }
 
+// leftAt is left, of what was missed since then. It needs p.mu.
+func (p *ClientProcess) leftAt(since time.Time) {
+	p.left()
+	if p.state.ended() {
+		return
+	}
+	p.away = since
+	p.expiry.Reset(time.Until(since.Add(p.lifetime())))
+	for w := range p.waiters {
+		w.arm(since)
+	}
+}
+
 // touch starts the clocks anew while the process is away: it needs p.mu.
 func (p *ClientProcess) touch() {
 	if p.current != nil || p.state.ended() {

@@ -93,7 +93,7 @@ func (h *hearing) next(k uint64) (told, processEvent) {
 func (h *hearing) nextLocked(k uint64) (told, processEvent) {
 	p := h.process
 	switch {
-	case p.frozen:
+	case p.over != nil:
 		return nothing, processEvent{number: k}
 	case p.state.ended():
 		return gone, processEvent{number: k}
@@ -145,7 +145,7 @@ func (h *hearing) drained(k uint64) {
 	p := h.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current == h && !p.state.ended() && !p.frozen && k == p.number {
+	if p.current == h && !p.state.ended() && p.over == nil && k == p.number {
 		p.drained()
 	}
 }

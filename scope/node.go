@@ -25,13 +25,12 @@ type node struct {
 	stop    context.CancelFunc
 	joined  chan struct{} // closed with the first record
 	left    chan struct{} // closed when the record is not renewed any more
+	unserve func()        // ends the Serve; set before left is closed
 
 	mu     sync.Mutex
 	until  time.Time         // the lease is held until then; zero: not held
 	closed bool              // nothing is answered any more
-	moved  string            // the node that has what was here
 	relays map[string]*relay // the newest of each token
-	lodged int               // relays of others that were here lately: of processes of this node
 	parts  map[string]*adoption
 }
 
@@ -102,8 +101,7 @@ func (n *node) quiet() time.Duration    { return n.lease / 2 }
 func (n *node) live() {
 	defer n.site.work.Done()
 	defer close(n.left)
-	stop := n.serve()
-	defer func() { stop() }()
+	n.unserve = n.serve()
 	for wait := time.Duration(0); ; {
 		select {
 		case <-n.ctx.Done():
@@ -235,6 +233,7 @@ func (n *node) close() {
 	n.mu.Unlock()
 	n.stop()
 	<-n.left
+	n.unserve()
 }
 
 // answer is what the engine calls with what other nodes ask.
@@ -312,6 +311,9 @@ func read(reply []byte) (answered, *unparcel, error) {
 
 // find looks at the record of a node that did not answer, because of why.
 func (n *node) find(ctx context.Context, to engine.Node, why error) (answered, *unparcel, error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return 0, nil, fmt.Errorf("%w: %w", errAway, ctx.Err())
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.patience()) // the question may have used up the time
 	defer cancel()
 	record, err := n.cluster.Record(ctx, to)

@@ -18,13 +18,12 @@ type ClientProcess struct {
 	mu        sync.Mutex
 	boxes     []*privateChannel // in rotation, ended ones too while they have something to say
 	turn      int
-	number    uint64         // of the newest event sent
+	number    uint64   // of the newest event sent
 	current   *hearing // nil while no event stream carries it
-	connected bool           // it ever had one
-	frozen    bool           // it is being handed over to another node: nothing is told any more
-	adopted   bool           // another node handed it over: it has no sources
-	parted    bool           // adopted, and everything was told
-	state     life           // not under mu, nor are the next three
+	connected bool     // it ever had one
+	adopted   bool     // another node handed it over: it has no sources
+	parted    bool     // adopted, and everything was told
+	state     life     // not under mu, nor are the next three
 
 	site    *Site
 	session string
@@ -37,8 +36,10 @@ type ClientProcess struct {
 	received   uint64 // up to this number the tab is known to have heard
 	forgotten  uint64 // a channel that ended at this number is remembered no more
 	generation uint64
-	tickets    uint64 // given to those that came to hear it
-	taken      uint64 // the highest that attached
+	tickets    uint64    // given to those that came to hear it
+	taken      uint64    // the highest that attached
+	lodged     *lodging  // of the newest relay
+	over       *handing  // to another node: nothing is told here any more
 	away       time.Time // since when it is inactive
 	waiters    map[*waiter]struct{}
 	reading    context.Context // of its pulls; made by the first
@@ -196,7 +197,7 @@ func (p *ClientProcess) refusal() error {
 	switch {
 	case p.state.ended():
 		return fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
-	case p.frozen:
+	case p.over != nil:
 		return fmt.Errorf("%w: %w", ErrNoProcess, ErrShutdown)
 	}
 	return nil

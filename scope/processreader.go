@@ -47,6 +47,16 @@ func (r *processReader) begin(t told, generation, number uint64) {
 	}
 }
 
+// settle takes what the owner has answered, or has not yet.
+func (r *processReader) settle() {
+	switch t, e := r.source.next(r.number); t {
+	case nothing:
+		r.pending = true
+	default:
+		r.begin(t, e.generation, e.number)
+	}
+}
+
 // next writes at most one event, and reports whether it did.
 func (r *processReader) next(b *sse.Batch) bool {
 	if r.removed {
@@ -178,4 +188,4 @@ func (r *processReader) clashes(name string) bool {
 	return r.slot == 0 && names != nil && slices.Contains(*names, name)
 }
 
-func (r *processReader) board() board { return localBoard{r.stream} }
+func (r *processReader) board() board { return board{stream: r.stream} }
