@@ -157,6 +157,7 @@ func newNodes(t *testing.T, n int, config ...scope.SiteConfig) *nodes {
 		for _, v := range c.views {
 			v.set(func(v *view) { v.faults = nil })
 		}
+		time.Sleep(lease) // what is late has come
 	})
 	synctest.Wait() // every record is set
 	return c

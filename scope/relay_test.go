@@ -81,7 +81,7 @@ type traveller struct {
 // comes to, and whatever answers and questions are lost or late, every value is
 // heard once, in order, and no process is taken for gone or another's.
 func TestHopUnderLoad(t *testing.T) {
-	for _, seed := range seeds(t, 60) {
+	for _, seed := range seeds(t, 300) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			c := newNodes(t, 3)
@@ -245,6 +245,66 @@ func TestLateRelay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLateAttachOfNobody: an attach that comes when its tab has left already lets
+// nobody seem to be there.
+func TestLateAttachOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		tb := newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "a"}))
+		late := make(chan error)
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (chan error, chan error) {
+				if request[0] == scope.AskAttach {
+					return nil, late
+				}
+				return nil, nil
+			}
+		})
+		c.on(tb, 1) // which waits for the owner in vain
+		tb.cut()
+		synctest.Wait()
+		close(late)
+		synctest.Wait()
+		if p.Active() {
+			t.Fatal("an attach that came after its farewell carries the process")
+		}
+	})
+}
+
+// TestLostGreeting: an answer that had nothing but a new channel, and was lost, is
+// given again.
+func TestLostGreeting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		tb := newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "a"}))
+		c.hear(c.on(tb, 1))
+		c.kits[0].private(p, scope.Spec{Name: "late"})
+		lost := false
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskNext && !lost {
+					lost = true
+					return make(chan error), nil
+				}
+				return nil, nil
+			}
+		})
+		time.Sleep(hold) // the question that waits is answered; the next answer will be lost
+		if _, err := tb.command("register", "late"); err != nil {
+			t.Fatal(err)
+		}
+		if events := c.hear(tb); !lost || len(events) > 0 {
+			t.Fatal("the answer was not lost:", events)
+		}
+		time.Sleep(2 * hold)
+		if hello := of(c.hear(tb), "comet:hello"); len(hello) != 1 || !strings.Contains(hello[0], "late") {
+			t.Fatalf("heard %q", hello)
+		}
+	})
 }
 
 // TestNewerWinsBetweenNodes proves rule 11 there: of two tabs with one page the newer
@@ -439,6 +499,7 @@ func TestRelayActivity(t *testing.T) {
 		tb.cut()
 		left := time.Now()
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if d := inactive.Sub(left); d != time.Minute {
 			t.Fatalf("inactive %v after the event stream's end", d)
 		}
