@@ -117,7 +117,8 @@ func (n *node) handTo(ctx context.Context, id string, processes []*ClientProcess
 		switch err := n.hand(ctx, id, p); {
 		case err == nil:
 			taken[index[p]] = true
-		case errors.Is(err, errTooBig), p.state.ended():
+		case p.state.ended():
+		case errors.Is(err, errTooBig):
 			n.site.getHooks().Logger.Error("comet: a client process was not handed over", "error", err)
 		default:
 			cancel(err)

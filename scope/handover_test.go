@@ -125,6 +125,11 @@ func TestDrainedAndCut(t *testing.T) {
 		if _, err := c.kits[1].site.Process("s", p.Token()); !errors.Is(err, scope.ErrNoProcess) {
 			t.Error("a handler gets a process without its app:", err)
 		}
+		v := &view{Engine: c.views[0].Engine}
+		other := newKit(t, scope.SiteConfig{Engine: v})
+		if _, err := other.site.Lookup(context.Background(), "s", p.Token()); !errors.Is(err, scope.ErrNoProcess) {
+			t.Error("a handler is sent to a node that has no app of the process:", err)
+		}
 		time.Sleep(2 * time.Minute)
 		tb.lastID = ""
 		if events := c.hear(c.on(tb, 1)); len(of(events, "a")) != 0 || len(of(events, "comet:gone")) != 1 {

@@ -293,7 +293,7 @@ const fillBytes = 64 << 10
 // it. It needs the process's lock.
 func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 	p := l.process
-	k, again, size := q.number, q.number < p.number, 0
+	k, again, size := q.number, q.number < p.number, len(l.fresh)*overhead
 	before := p.number
 	if q.busy {
 		t := nothing

@@ -144,7 +144,13 @@ const (
 // renew sets the record. The lease counts from before the call.
 func (n *node) renew() (held bool) {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(n.ctx, n.lease/4)
+	late := begun.Add(n.lease / 4)
+	n.mu.Lock()
+	if n.until.After(begun) && n.until.Before(late) {
+		late = n.until // and the fence is due
+	}
+	n.mu.Unlock()
+	ctx, cancel := context.WithDeadline(n.ctx, late)
 	defer cancel()
 	err := n.cluster.SetRecord(ctx, n.name, []byte(recordLives), n.lease)
 	if err != nil {
@@ -292,6 +298,9 @@ func (n *node) ask(ctx context.Context, id string, request []byte) (what answere
 		return read(n.answer(ctx, request))
 	}
 	reply, err := n.cluster.Ask(ctx, to, request)
+	if errors.Is(err, engine.ErrTooLarge) {
+		return 0, nil, err
+	}
 	if err == nil {
 		what, body, err = read(reply)
 		if what != notNow {

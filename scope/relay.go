@@ -161,7 +161,7 @@ func (n *node) unlist(r *relay) {
 func (r *relay) run(ctx context.Context) {
 	defer r.node.site.work.Done()
 	defer r.sayLeave()
-	const least, most = 50 * time.Millisecond, time.Second
+	least, most := r.node.lease/200, r.node.lease/20
 	for wait := least; ; wait = min(2*wait, most) {
 		final, err := r.step(ctx)
 		if err == nil {

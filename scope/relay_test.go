@@ -274,6 +274,45 @@ func TestLateAttachOfNobody(t *testing.T) {
 	})
 }
 
+// TestLostAnswers: what answers had that were lost comes again, though as much as the
+// channel keeps was put meanwhile: a repetition takes nothing new, which would push it
+// out.
+func TestLostAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		a := c.kits[0].private(p, scope.Spec{Name: "a", Size: 2})
+		tb := newTab(t, c.kits[0].site, "s", p, a)
+		c.hear(c.on(tb, 1))
+		lose := 3
+		c.views[1].set(func(v *view) {
+			v.faults = locked(func(request []byte) (chan error, chan error) {
+				if request[0] != scope.AskNext || lose == 0 {
+					return nil, nil
+				}
+				lose--
+				return make(chan error), nil
+			})
+		})
+		time.Sleep(hold) // the question that waits is answered
+		c.kits[0].put(a, "1", "2")
+		synctest.Wait()
+		c.kits[0].put(a, "3", "4")
+		var got []string
+		for range 30 {
+			time.Sleep(time.Second)
+			events := c.hear(tb)
+			got = append(got, of(events, "a")...)
+			if len(of(events, "comet:full")) > 0 {
+				t.Fatal(events)
+			}
+		}
+		if fmt.Sprint(got) != "[1 2 3 4]" || lose > 0 {
+			t.Fatal(got, lose)
+		}
+	})
+}
+
 // TestLostGreeting: an answer that had nothing but a new channel, and was lost, is
 // given again.
 func TestLostGreeting(t *testing.T) {
@@ -452,7 +491,7 @@ func TestFence(t *testing.T) {
 			fenced = time.Since(begin)
 		}()
 		told := c.goneAfter(tb, 2*lease)
-		if fenced == 0 || fenced > told {
+		if fenced == 0 || fenced > told || fenced > lease*9/10 {
 			t.Errorf("the owner's process ended after %v, its tab was told after %v", fenced, told)
 		}
 		if told > lease+hold {
@@ -513,7 +552,7 @@ func TestRelayActivity(t *testing.T) {
 		if err := p.WaitTimeout(context.Background(), time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if d := time.Since(died); d < time.Minute-hold || d > time.Minute+hold {
+		if d := time.Since(died); d < time.Minute-hold || d > time.Minute {
 			t.Fatalf("a relay that was killed was missed: inactive for a minute after %v", d)
 		}
 	})

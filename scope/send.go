@@ -197,11 +197,15 @@ func (s *InboxSpec) values(texts []string) ([][]byte, error) {
 		case len(text) > s.MaxValue:
 			return nil, &CommandError{Code: "large", Value: i + 1, Message: fmt.Sprintf("send: a value of %d bytes; inbox %s takes at most %d", len(text), s.Name, s.MaxValue)}
 		case !utf8.ValidString(text):
-			return nil, &CommandError{Code: "invalid", Value: i + 1, Message: "send: the value is not UTF-8"}
+			return nil, notText(i)
 		}
 		values[i] = []byte(text)
 	}
 	return values, nil
+}
+
+func notText(i int) error {
+	return &CommandError{Code: "invalid", Value: i + 1, Message: "send: the value is not UTF-8"}
 }
 
 // place tells what number n is to do: nothing, because all of it was taken, or to

@@ -129,7 +129,7 @@ func (s *Site) Lookup(ctx context.Context, key, token string) (*ClientProcess, e
 	if owner == "" {
 		return nil, err
 	}
-	_, err = s.takeThere(ctx, owner, step{What: "find", Token: token, Session: key})
+	_, err = s.takeThere(ctx, owner, step{What: "lookup", Token: token, Session: key})
 	if refused := (*CommandError)(nil); errors.As(err, &refused) && refused.Code == "gone" {
 		return nil, ErrNoProcess
 	}

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
+
+	"github.com/ocsigo/comet/engine"
 )
 
 // A step is what a command does to one client process, on the node that has it.
 type step struct {
-	What    string // find, visit, register, want, close, drop, pull, send
+	What    string // find, lookup, visit, register, want, close, drop, pull, send
 	Token   string
 	Session string
 	Name    string   `json:",omitempty"`
@@ -45,6 +48,10 @@ func (s *Site) take(ctx context.Context, st step) (stepResult, error) {
 func (p *ClientProcess) step(ctx context.Context, st *step) (r stepResult, err error) {
 	switch st.What {
 	case "find":
+	case "lookup":
+		if p.adopted { // its app is not here
+			err = noProcess()
+		}
 	case "visit":
 		r.board = p.visit()
 	case "register":
@@ -126,6 +133,11 @@ func (l *letter) err() error {
 const stepWithin = takeWithin + 2*time.Second
 
 func (s *Site) takeThere(ctx context.Context, owner string, st step) (stepResult, error) {
+	for i, v := range st.Values { // a letter could not tell it
+		if !utf8.ValidString(v) {
+			return stepResult{}, notText(i)
+		}
+	}
 	l, err := s.node.write(ctx, owner, askStep, st)
 	if err != nil {
 		return stepResult{}, err
@@ -145,6 +157,8 @@ func (n *node) write(ctx context.Context, to string, what asked, request any) (l
 	switch {
 	case errors.Is(err, errDead):
 		return l, noProcess()
+	case errors.Is(err, engine.ErrTooLarge):
+		return l, refuse("large", "the command is larger than what nodes can tell each other, %d bytes: send fewer values, or come to the node that made the page", n.site.caps.MaxEntry)
 	case err != nil:
 		return l, notReached(err)
 	case answer == wasGone:
