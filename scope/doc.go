@@ -33,10 +33,17 @@
 // goes on with the oldest value kept. A private channel counts what its tab has
 // not been sent; over its size it is full for good.
 //
-// Nothing here waits while it holds a lock, and no event stream has a goroutine.
-// Goroutines are: one read of each unlimited channel that was asked for, a
+// A client process lives on the node that made it. Where the engine is an
+// engine.Cluster its tab may come to any node of the app: that one relays, asking
+// the owner for events and handing it commands. Every guarantee holds across nodes;
+// a dead owner is told as gone within SiteConfig.Lease, a slow one is waited for.
+//
+// Nothing here waits while it holds a lock, and no event stream has a goroutine,
+// unless it carries processes of other nodes, for each of which one asks their owner.
+// Goroutines are besides: one read of each unlimited channel that was asked for, a
 // repair of a follower that found a hole, one that wakes the readers of a channel
-// with many, and one sweep a heartbeat that asks for sessions and permissions.
+// with many, one sweep a heartbeat that asks for sessions and permissions, and one
+// that keeps a node's record.
 // Shutdown ends them all.
 //
 // # Less formally

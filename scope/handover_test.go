@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,76 @@ func TestDrainedAndCut(t *testing.T) {
 		tb.lastID = ""
 		if events := c.hear(c.on(tb, 1)); len(of(events, "a")) != 0 || len(of(events, "comet:gone")) != 1 {
 			t.Error("an adopted process that was told to be gone is kept:", events)
+		}
+	})
+}
+
+// TestDrainUntaken: what a relay had and its tab did not take when the owner drained is
+// told to the tab on another node, ends of channels included: nobody has taken the relay's
+// having it for the tab's.
+func TestDrainUntaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 3)
+		p := c.kits[0].process("s")
+		a, b := c.kits[0].private(p, scope.Spec{Name: "a"}), c.kits[0].private(p, scope.Spec{Name: "b"})
+		tb := newTab(t, c.kits[0].site, "s", p, a, b)
+		c.hear(c.on(tb, 1))
+		c.kits[0].put(a, "1", "2")
+		a.Feed().End(io.EOF)
+		synctest.Wait()
+		tb.bytes() // the first answer, lost; the end may have come with it
+		synctest.Wait()
+		done := c.drain(0)
+		time.Sleep(time.Second)
+		events := c.want(c.on(tb, 2), "a", "1", "2")
+		if len(of(events, "comet:end")) != 1 || len(of(events, "comet:closed")) != 1 || len(of(events, "comet:gone")) != 1 {
+			t.Error(events)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestDrainStaleRelay: a relay that missed the move, and whose tab came to another node
+// meanwhile, does not take the process from there.
+func TestDrainStaleRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 3)
+		p := c.kits[0].process("s")
+		a := c.kits[0].private(p, scope.Spec{Name: "a"})
+		tb := newTab(t, c.kits[0].site, "s", p, a)
+		c.hear(c.on(tb, 1))
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskNext {
+					return make(chan error), nil
+				}
+				return nil, nil
+			}
+		})
+		time.Sleep(hold * 3 / 2)
+		c.kits[0].put(a, "1", "2")
+		done := c.drain(0)
+		synctest.Wait()
+		again := tb.duplicate() // its connection is dead, and node 1 does not know
+		again.lastID = tb.lastID
+		c.on(again, 2)
+		synctest.Wait()
+		c.views[1].set(func(v *view) { v.faults = nil })
+		var events []heard
+		for range 20 {
+			time.Sleep(time.Second)
+			if stale := c.hear(tb); len(of(stale, "a")) > 0 {
+				t.Fatal("the stale relay was told", stale)
+			}
+		}
+		events = c.want(again, "a", "1", "2")
+		if len(of(events, "comet:superseded")) > 0 || len(of(events, "comet:gone")) != 1 {
+			t.Error(events)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 	})
 }

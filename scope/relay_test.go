@@ -294,7 +294,7 @@ func TestLostAnswers(t *testing.T) {
 				return make(chan error), nil
 			})
 		})
-		time.Sleep(hold) // the question that waits is answered
+		time.Sleep(hold * 3 / 2) // the question that waits is answered
 		c.kits[0].put(a, "1", "2")
 		synctest.Wait()
 		c.kits[0].put(a, "3", "4")
@@ -332,7 +332,7 @@ func TestLostGreeting(t *testing.T) {
 				return nil, nil
 			}
 		})
-		time.Sleep(hold) // the question that waits is answered; the next answer will be lost
+		time.Sleep(hold * 3 / 2) // the question that waits is answered; the next answer will be lost
 		if _, err := tb.command("register", "late"); err != nil {
 			t.Fatal(err)
 		}

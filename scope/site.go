@@ -258,7 +258,8 @@ func jitter(d time.Duration, part float64) time.Duration {
 
 // Shutdown ends the Site: no event stream begins any more, those that run are
 // told to come back after a jittered time and end, sources are stopped, client
-// processes end. It waits until the streams are gone and nothing of the Site
+// processes end. A node among others hands its client processes over before that: their
+// tabs hear from another node what waits, and then that they are gone. It waits until the streams are gone and nothing of the Site
 // runs, or for ctx, whose error it then returns; the Site goes on ending by
 // itself. Call it before fiber's app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
