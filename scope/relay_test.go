@@ -75,18 +75,26 @@ type traveller struct {
 	channels []*scope.Handle
 	put      map[string]int
 	got      map[string]int
+	closed   int
+	gone     bool
 }
 
 // TestHopUnderLoad proves rules 1, 2, 7 and 11 between nodes: whatever node a tab
 // comes to, and whatever answers and questions are lost or late, every value is
-// heard once, in order, and no process is taken for gone or another's.
+// heard once, in order, and no process is taken for gone or another's. Every other time
+// a node shuts down on the way: what its processes were told is heard, too, then that
+// their channels are closed, and then that they are gone.
 func TestHopUnderLoad(t *testing.T) {
 	for _, seed := range seeds(t, 300) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			c := newNodes(t, 3)
+			drains := -1
+			if seed%2 == 1 {
+				drains = r.IntN(3)
+			}
 			var log []string
-			if err := hop(c, r, &log); err != nil {
+			if err := hop(c, r, drains, &log); err != nil {
 				t.Fatalf("COMET_SEED=%d: %v; steps %v", seed, err, log)
 			}
 		})
@@ -108,7 +116,7 @@ func unreliable(r *rand.Rand) func([]byte) (lose, late chan error) {
 	}
 }
 
-func hop(c *nodes, r *rand.Rand, log *[]string) error {
+func hop(c *nodes, r *rand.Rand, drains int, log *[]string) error {
 	for i, v := range c.views {
 		v.faults = locked(unreliable(rand.New(rand.NewPCG(r.Uint64(), uint64(i)))))
 	}
@@ -124,11 +132,23 @@ func hop(c *nodes, r *rand.Rand, log *[]string) error {
 		c.on(tr.tb, r.IntN(3))
 		all = append(all, tr)
 	}
-	for range 80 {
+	down := -1
+	for i := range 80 {
+		if i == 40 && drains >= 0 {
+			down = drains
+			*log = append(*log, fmt.Sprint("drain", down))
+			c.drain(down)
+			synctest.Wait()
+		}
 		tr := all[r.IntN(len(all))]
 		op, node := r.IntN(10), r.IntN(3)
+		if node == down {
+			node = (node + 1) % 3
+		}
 		*log = append(*log, fmt.Sprint(op, node))
 		switch {
+		case tr.gone:
+		case op < 4 && tr.home == down:
 		case op < 4:
 			name := []string{"a", "b"}[r.IntN(2)]
 			for range 1 + r.IntN(5) {
@@ -143,12 +163,12 @@ func hop(c *nodes, r *rand.Rand, log *[]string) error {
 		case op == 6:
 			c.on(tr.tb, node)
 		default:
-			if err := tr.hear(c); err != nil {
+			if err := tr.hear(c, down); err != nil {
 				return err
 			}
 		}
 	}
-	return settle(c, all)
+	return settle(c, down, all)
 }
 
 // locked has the faults of a node decided one after the other.
@@ -161,7 +181,7 @@ func locked(f func([]byte) (lose, late chan error)) func([]byte) (lose, late cha
 	}
 }
 
-func (tr *traveller) hear(c *nodes) error {
+func (tr *traveller) hear(c *nodes, down int) error {
 	for _, e := range c.hear(tr.tb) {
 		switch e.name {
 		case "a", "b":
@@ -169,27 +189,39 @@ func (tr *traveller) hear(c *nodes) error {
 				return fmt.Errorf("channel %s: heard %s, want %d", e.name, e.data, tr.got[e.name])
 			}
 		case "comet:hello", "comet:hb":
+		case "comet:closed":
+			tr.closed++
+		case "comet:gone":
+			tr.gone = true
 		default:
 			return fmt.Errorf("heard %v", e)
 		}
 	}
-	if tr.tb.dead {
+	switch drained := tr.home == down; {
+	case tr.gone && drained && tr.closed == 2:
+		return nil
+	case tr.gone || tr.closed > 0 && !drained:
+		return fmt.Errorf("%d channels are closed, gone: %v", tr.closed, tr.gone)
+	case tr.tb.dead:
 		return errors.New("the tab was told that it is over")
-	}
-	if tr.tb.ended { // told to come back
-		c.on(tr.tb, int(time.Now().UnixNano())%3)
+	case tr.tb.ended: // told to come back
+		node := int(time.Now().UnixNano()) % 3
+		if node == down {
+			node = (node + 1) % 3
+		}
+		c.on(tr.tb, node)
 	}
 	return nil
 }
 
-func settle(c *nodes, all []*traveller) error {
+func settle(c *nodes, down int, all []*traveller) error {
 	for _, v := range c.views {
 		v.set(func(v *view) { v.faults = nil })
 	}
 	for range 40 { // late questions come by then, and relays have asked again
 		time.Sleep(time.Second)
 		for _, tr := range all {
-			if err := tr.hear(c); err != nil {
+			if err := tr.hear(c, down); err != nil {
 				return err
 			}
 		}
@@ -197,6 +229,9 @@ func settle(c *nodes, all []*traveller) error {
 	for _, tr := range all {
 		if fmt.Sprint(tr.got) != fmt.Sprint(tr.put) {
 			return fmt.Errorf("put %v, heard %v", tr.put, tr.got)
+		}
+		if tr.home == down && !tr.gone {
+			return errors.New("the node is down, and its process is not gone")
 		}
 		tr.tb.cut()
 	}
