@@ -26,6 +26,8 @@ var (
 	ErrNotInstalled = middleware.ErrNotInstalled
 	// ErrNoProcess: the request belongs to no client process of its session.
 	ErrNoProcess = scope.ErrNoProcess
+	// ErrElsewhere: the request belongs to a client process of another node.
+	ErrElsewhere = scope.ErrElsewhere
 	// ErrProcessGone: the client process has ended.
 	ErrProcessGone = scope.ErrProcessGone
 	// ErrTooMany: a bound of the SiteConfig is reached.

@@ -130,7 +130,7 @@ func commandStatus(code string) int {
 		return fiber.StatusGone
 	case "busy":
 		return fiber.StatusTooManyRequests
-	case "full":
+	case "full", "away":
 		return fiber.StatusServiceUnavailable
 	case "large":
 		return fiber.StatusRequestEntityTooLarge

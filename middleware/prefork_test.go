@@ -25,7 +25,7 @@ type shared struct{ *memory.Engine }
 
 func (s shared) Caps() engine.Caps {
 	c := s.Engine.Caps()
-	c.Shared = true
+	c.Shared, c.Durability = true, engine.Primary
 	return c
 }
 

@@ -105,11 +105,19 @@ func Site(c *fiber.Ctx) *scope.Site {
 // Call it before [Open], which otherwise returns the address of an event stream
 // without the process.
 //
+// Where several nodes share an engine, a later request of a page may reach another
+// node than the one that has its process. It gets ErrElsewhere then, for the Go
+// values that belong to the process are there: have the balancer send requests that
+// name their tab to the node that made the page, or do by commands, inboxes and site
+// channels what they do.
+//
 // Other errors: ErrTooMany, when so many pages of the session are open;
-// ErrShutdown; ErrNotInstalled; the storage's. A handler may simply return them:
-// ErrNoProcess carries the status 400 to Fiber's ErrorHandler, ErrTooMany and
-// ErrShutdown 503. The process may be kept beyond the request. Only the session's
-// storage makes it block.
+// ErrShutdown; ErrNotInstalled; engine.ErrUnavailable, while this node cannot say
+// in the engine that it lives; the storage's. A handler may simply return them:
+// ErrNoProcess carries the status 400 to Fiber's ErrorHandler, ErrElsewhere 421,
+// ErrTooMany, ErrShutdown and engine.ErrUnavailable 503. The process may be kept
+// beyond the request. Only the session's storage and, where nodes share it, the
+// engine make it block.
 func ClientProcess(c *fiber.Ctx, site ...*scope.Site) (*scope.ClientProcess, error) {
 	r, err := of(c, site)
 	if err != nil {
@@ -139,7 +147,7 @@ func (r *request) byToken(c *fiber.Ctx, token string) (*scope.ClientProcess, err
 	if err != nil {
 		return nil, fmt.Errorf("comet.ClientProcess: reading the session: %w", err)
 	}
-	return r.comet.site.Process(session, token)
+	return r.comet.site.Lookup(c.UserContext(), session, token)
 }
 
 func (r *request) mint(c *fiber.Ctx) (*scope.ClientProcess, error) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/scope"
 )
 
@@ -23,7 +24,9 @@ func withStatus(err error) error {
 	switch {
 	case errors.Is(err, scope.ErrNoProcess):
 		return statusError{err, fiber.NewError(fiber.StatusBadRequest, err.Error())}
-	case errors.Is(err, scope.ErrTooMany), errors.Is(err, scope.ErrShutdown):
+	case errors.Is(err, scope.ErrElsewhere):
+		return statusError{err, fiber.NewError(fiber.StatusMisdirectedRequest, err.Error())}
+	case errors.Is(err, scope.ErrTooMany), errors.Is(err, scope.ErrShutdown), errors.Is(err, engine.ErrUnavailable):
 		return statusError{err, fiber.NewError(fiber.StatusServiceUnavailable, err.Error())}
 	}
 	return err

@@ -73,7 +73,7 @@ func (p *ClientProcess) after(w *waiter) (stop func() bool) {
 	defer p.mu.Unlock()
 	switch never := func() bool { return false }; {
 	case p.state.ended():
-		go w.done(gone(p.state.err()))
+		go w.done(ended(p.state.err()))
 		return never
 	case w.arrival && p.current != nil:
 		go w.done(nil)
@@ -164,6 +164,19 @@ func (p *ClientProcess) arrived() {
 func (p *ClientProcess) left() {
 	p.current = nil
 	p.touch()
+}
+
+// leftAt is left, of what was missed since then. It needs p.mu.
+func (p *ClientProcess) leftAt(since time.Time) {
+	p.left()
+	if p.state.ended() {
+		return
+	}
+	p.away = since
+	p.expiry.Reset(time.Until(since.Add(p.lifetime())))
+	for w := range p.waiters {
+		w.arm(since)
+	}
 }
 
 // touch starts the clocks anew while the process is away: it needs p.mu.

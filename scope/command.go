@@ -3,7 +3,6 @@ package scope
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ocsigo/comet/engine"
@@ -29,7 +28,8 @@ type Reply struct {
 type CommandError struct {
 	// Code is bad (not a command), gone (no such process, channel or inbox), refused
 	// (a bound, or who may not), conflict (not now), busy (one waits already, or too
-	// fast); and of a send invalid, large, or full (there is no room now).
+	// fast), away (the node that has the process does not answer now: it was done, or
+	// not); and of a send invalid, large, or full (there is no room now).
 	Code    string
 	Message string
 	// Expected is the number that the next pull or send has to have; 0 elsewhere.
@@ -72,32 +72,16 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	if err != nil {
 		return Reply{}, err
 	}
-	own, err := s.Process(r.Reader.Session, address.Process.Token)
-	if err != nil {
-		return Reply{}, refuse("gone", "no such client process")
-	}
-	whose := own
+	c := command{site: s, ctx: ctx, own: address.Process.Token, whose: address.Process.Token, asks: r.Reader}
 	if token := first(form["comet"]); token != "" {
-		if whose, err = s.Process(r.Reader.Session, token); err != nil {
-			return Reply{}, refuse("gone", "no such client process")
-		}
+		c.whose, c.chosen = token, true
 	}
-	es := own.carrier()
-	if es == nil && whose != own {
-		es = whose.carrier()
-	}
-	own.command()
-	whose.command()
-	c := command{
-		site: s, ctx: ctx, whose: whose, chosen: whose != own || first(form["comet"]) != "",
-		stream: es, reader: r.Reader, sender: r.Reader,
-	}
-	if es != nil {
-		c.reader = es.reader
+	if err := c.visit(); err != nil {
+		return Reply{}, err
 	}
 	switch name {
 	case "attach":
-		return c.attach(r.Reader.Session, value)
+		return c.attach(value)
 	case "detach":
 		return c.detach(value)
 	case "register":
@@ -105,9 +89,9 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	case "close":
 		return c.close(value)
 	case "send":
-		return c.send(value, form["value"], first(form["n"]))
+		return c.reply(step{What: "send", Name: value, Values: form["value"], N: first(form["n"])})
 	}
-	return c.pull(value, first(form["n"]))
+	return c.reply(step{What: "pull", Name: value, N: first(form["n"])})
 }
 
 func oneCommand(form map[string][]string) (name, value string, err error) {
@@ -133,51 +117,73 @@ func first(values []string) string {
 	return values[0]
 }
 
-// carrier returns the event stream that carries the process.
-func (p *ClientProcess) carrier() *EventStream {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.current == nil {
-		return nil
-	}
-	return p.current.stream
-}
-
-// command starts the clocks anew: a command is a sign of life.
-func (p *ClientProcess) command() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.touch()
-}
-
-// A command is one that is being carried out.
+// A command is one that is being carried out, step by step: what it is about may
+// be on three nodes.
 type command struct {
 	site   *Site
 	ctx    context.Context
-	whose  *ClientProcess
-	chosen bool         // comet= said whose
-	stream *EventStream // nil: none is connected
-	reader Reader       // the event stream's, or else of who asks
-	sender Reader       // who asks, now
+	own    string // the process of the URL
+	whose  string // the process that is meant
+	chosen bool   // comet= said whose
+	asks   Reader // who asks, now
+	board  board  // none: no event stream is connected
 }
 
-func (c *command) attach(session, value string) (Reply, error) {
+// take carries out a step on the process that is meant.
+func (c *command) take(st step) (stepResult, error) {
+	st.Token, st.Session, st.Sender = c.whose, c.asks.Session, c.asks
+	return c.site.take(c.ctx, st)
+}
+
+func (c *command) reply(st step) (Reply, error) {
+	r, err := c.take(st)
+	return r.Reply, err
+}
+
+// visit finds both processes, and the event stream of the URL's, or else of the one
+// that is meant.
+func (c *command) visit() error {
+	r, err := c.site.take(c.ctx, step{What: "visit", Token: c.own, Session: c.asks.Session})
+	if err != nil {
+		return err
+	}
+	c.board = r.board
+	if c.whose == c.own {
+		return nil
+	}
+	if r, err = c.take(step{What: "visit"}); err != nil {
+		return err
+	}
+	if c.board.none() {
+		c.board = r.board
+	}
+	return nil
+}
+
+func (c *command) attach(value string) (Reply, error) {
 	place, err := cursor.ParseProcess(value)
 	if err != nil {
 		return Reply{}, refuse("bad", "attach: %v", err)
 	}
-	p, err := c.site.Process(session, place.Token)
-	if err != nil {
-		return Reply{}, refuse("gone", "no such client process")
+	if _, err := c.site.take(c.ctx, step{What: "find", Token: place.Token, Session: c.asks.Session}); err != nil {
+		return Reply{}, err
 	}
-	if c.stream == nil {
+	if c.board.none() {
 		return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
 	}
-	return c.stream.attach(p, place.Number, strings.Contains(value, "."))
+	reply, _, err := c.site.post(c.ctx, c.board, "attach", c.asks.Session, value)
+	return reply, err
 }
 
 func (c *command) detach(value string) (Reply, error) {
-	if c.stream == nil || !c.stream.detach(value) {
+	done, err := false, error(nil)
+	if !c.board.none() {
+		_, done, err = c.site.post(c.ctx, c.board, "detach", c.asks.Session, value)
+	}
+	switch {
+	case err != nil:
+		return Reply{}, err
+	case !done:
 		return Reply{}, refuse("conflict", "the client process is not on this event stream")
 	}
 	return Reply{State: "detached"}, nil
@@ -190,27 +196,49 @@ func (c *command) register(value string) (Reply, error) {
 	if err != nil {
 		return Reply{}, refuse("bad", "register: %v; use NAME, NAME@POSITION, NAME@-COUNT or NAME@newest", err)
 	}
-	if reply, done, err := c.registerPrivate(ref.Name); done || err != nil {
-		return reply, err
+	if r, err := c.take(step{What: "register", Name: ref.Name}); r.Done || err != nil {
+		return r.Reply, err
 	}
-	if !c.chosen {
-		switch channel := c.site.audible(c.ctx, c.reader, ref.Name); {
-		case channel == nil:
-		case c.stream == nil:
-			return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process, to hear the site channel %s", ref.Name)
-		default:
-			return c.stream.register(channel, ref, strings.Contains(value, "@"))
+	switch {
+	case c.chosen:
+	case !c.board.none():
+		if reply, heard, err := c.site.post(c.ctx, c.board, "register", c.asks.Session, value); heard || err != nil {
+			return reply, err
 		}
+	case c.site.audible(c.ctx, c.asks, ref.Name) != nil:
+		return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process, to hear the site channel %s", ref.Name)
 	}
-	return c.want(ref.Name) // also what is refused: it is as if it were not there
+	return c.reply(step{What: "want", Name: ref.Name}) // also what is refused: it is as if it were not there
 }
 
-func (c *command) registerPrivate(name string) (reply Reply, done bool, err error) {
-	p := c.whose
+func (c *command) close(name string) (Reply, error) {
+	r, err := c.take(step{What: "close", Name: name})
+	if err != nil || r.Done {
+		return Reply{State: "closed"}, err
+	}
+	if !c.chosen && !c.board.none() {
+		if _, heard, err := c.site.post(c.ctx, c.board, "close", c.asks.Session, name); heard || err != nil {
+			return Reply{State: "closed"}, err
+		}
+	}
+	known := r.Known
+	if !known {
+		r, err = c.take(step{What: "drop", Name: name})
+		known = r.Known
+	}
+	if err == nil && !known {
+		err = refuse("gone", "no channel %.140q is heard here", name)
+	}
+	return Reply{State: "closed"}, err
+}
+
+// What steps do to a process.
+
+func (p *ClientProcess) registerPrivate(name string) (reply Reply, done bool, err error) {
 	p.mu.Lock()
 	channel, current := p.names[name], p.current
 	fresh := channel != nil && !channel.heard
-	if fresh && current != nil && current.clashes(name) {
+	if fresh && current != nil && current.by.clashes(name) {
 		p.mu.Unlock()
 		return reply, false, refuse("conflict", "a site channel %s is heard on this event stream", name)
 	}
@@ -219,17 +247,16 @@ func (c *command) registerPrivate(name string) (reply Reply, done bool, err erro
 	}
 	p.mu.Unlock()
 	if fresh && current != nil {
-		current.greet(channel.spec)
+		current.by.greet(channel.spec.greeted())
 	}
 	return Reply{State: "heard"}, channel != nil, nil
 }
 
-func (c *command) want(name string) (Reply, error) {
-	p := c.whose
+func (p *ClientProcess) want(name string) (Reply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.ended() {
-		return Reply{}, refuse("gone", "no such client process")
+		return Reply{}, noProcess()
 	}
 	if len(p.wanted) >= p.site.config.MaxChannels {
 		return Reply{}, refuse("refused", "%d names are registered that no channel has yet", len(p.wanted))
@@ -241,35 +268,38 @@ func (c *command) want(name string) (Reply, error) {
 	return Reply{State: "wanted"}, nil
 }
 
-func (c *command) close(name string) (Reply, error) {
-	p := c.whose
+// closeHeard closes a channel that is heard. known tells that the name was
+// registered before it was created, which it is not any more.
+func (p *ClientProcess) closeHeard(name string) (closed, known bool) {
 	p.mu.Lock()
 	channel := p.names[name]
 	heard := channel != nil && channel.heard
-	wanted := p.wanted[name]
+	known = p.wanted[name]
 	delete(p.wanted, name)
 	p.mu.Unlock()
-	if !c.chosen && c.stream != nil && !heard {
-		if closed, err := c.stream.close(name); closed || err != nil {
-			return Reply{State: "closed"}, err
-		}
-	}
-	switch {
-	case channel != nil:
+	if heard {
 		channel.close()
-	case !wanted:
-		return Reply{}, refuse("gone", "no channel %.140q is heard here", name)
 	}
-	return Reply{State: "closed"}, nil
+	return heard, known
 }
 
-func (c *command) pull(name, number string) (Reply, error) {
+// closeUnheard closes a channel that nobody heard.
+func (p *ClientProcess) closeUnheard(name string) (known bool) {
+	p.mu.Lock()
+	channel := p.names[name]
+	p.mu.Unlock()
+	if channel != nil {
+		channel.close()
+	}
+	return channel != nil
+}
+
+func (p *ClientProcess) pull(name, number string) (Reply, error) {
 	n, err := numberOf("pull", number)
 	if err != nil {
 		return Reply{}, err
 	}
-	elsewhere := c.site.find(name) != nil // before the process's lock: Site.mu comes first
-	p := c.whose
+	elsewhere := p.site.find(name) != nil // before the process's lock: Site.mu comes first
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	channel := p.names[name]

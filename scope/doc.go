@@ -33,12 +33,19 @@
 // goes on with the oldest value kept. A private channel counts what its tab has
 // not been sent; over its size it is full for good.
 //
-// Nothing here waits while it holds a lock, and no event stream has a goroutine.
-// Goroutines are: one read of each unlimited channel that was asked for, a
+// A client process lives on the node that made it. Where the engine is an
+// engine.Cluster its tab may come to any node of the app: that one relays, asking
+// the owner for events and handing it commands. Every guarantee holds across nodes;
+// a dead owner is told as gone within SiteConfig.Lease, a slow one is waited for.
+//
+// Nothing here waits while it holds a lock, and no event stream has a goroutine,
+// unless it carries processes of other nodes, for each of which one asks their owner.
+// Goroutines are besides: one read of each unlimited channel that was asked for, a
 // repair of a follower that found a hole, one that wakes the readers of a channel
 // with many, one that publishes for each channel with values on their way to a
-// shared engine, one sweep a heartbeat that asks for sessions and permissions, and
-// on a shared engine now and then one that asks for its health and its tails.
+// shared engine, one sweep a heartbeat that asks for sessions and permissions, one
+// that keeps a node's record, and on a shared engine now and then one that asks for
+// its health and its tails.
 // Shutdown ends them all.
 //
 // What is published to a shared engine is tried again while that may help, under an

@@ -24,6 +24,11 @@ var (
 	ErrBadSpec = errors.New("bad channel spec")
 	// ErrNoProcess: no such client process: unknown, of another session, or ended.
 	ErrNoProcess = errors.New("no client process")
+	// ErrElsewhere: the client process lives on another node of the app, and so do
+	// the Go values that belong to it. Route such requests to the node that made the
+	// page (sticky sessions), or do what they do by commands, inboxes and site
+	// channels, which reach every node.
+	ErrElsewhere = errors.New("client process is on another node: make the balancer sticky for requests that name their tab, or use commands, inboxes and site channels")
 	// ErrProcessGone: the client process ended.
 	ErrProcessGone = errors.New("client process is gone")
 	// ErrTooMany: a bound of the SiteConfig is reached.

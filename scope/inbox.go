@@ -154,8 +154,8 @@ func (p *ClientProcess) receive(i *Inbox) (*Inbox, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.state.ended():
-		return nil, fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
+	case p.refusal() != nil:
+		return nil, p.refusal()
 	case p.inboxes[name] != nil:
 		return nil, fmt.Errorf("%w: %s, by another inbox of this client process", ErrNameTaken, name)
 	case len(p.inboxes) >= p.site.config.MaxChannels:

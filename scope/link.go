@@ -160,14 +160,14 @@ func (p *ClientProcess) hearAll() {
 
 // The most that an item of a cursor takes, with its separator: an index and a
 // sequence of ten digits, a tag, an epoch, a process of the address and one with
-// its slot and token.
+// its slot, but for its token.
 const (
 	tagLength   = 5
 	indexItem   = 14
 	tagItem     = 8
 	epochItem   = 18
 	ownItem     = 20
-	processItem = 46
+	processItem = 24
 )
 
 // checkLength keeps the address and the cursor that it may grow to within what
@@ -175,7 +175,7 @@ const (
 // that made a new EventSource has it in the URL, by after=, and then in the
 // header. named is what registered channels add to it.
 func (s *Site) checkLength(url, named, channels, attached int, own bool) error {
-	text := tagLength + named + channels*indexItem + epochItem + attached*processItem
+	text := tagLength + named + channels*indexItem + epochItem + attached*(processItem+s.tokenLength())
 	if s.caps.Tags {
 		text += channels * tagItem
 	}

@@ -219,7 +219,7 @@ func (o *opening) processes(own cursor.Process) {
 	for i, place := range places {
 		r := &processReader{
 			stream: o.s, slot: place.Slot, token: place.Token, generation: place.Generation,
-			number: place.Number, removed: place.Removed, reads: place.Slot == 0 && o.s.native,
+			number: place.Number, removed: place.Removed,
 		}
 		o.s.processes = append(o.s.processes, r)
 		if outdated(places, i) { // it was here twice; the other is newer
@@ -228,12 +228,43 @@ func (o *opening) processes(own cursor.Process) {
 		if r.removed {
 			continue
 		}
-		r.process, _ = o.s.site.Process(o.s.reader.Session, r.token)
-		if r.process != nil {
-			o.silence(r)
-			r.attach(o.reconnect && r.generation > 0, o.forged)()
-		}
+		o.carry(r)
 	}
+	o.settle()
+}
+
+// carry finds the process, here or on another node, which is only asked yet.
+func (o *opening) carry(r *processReader) {
+	a := arrival{
+		generation: r.generation, number: r.number, reconnect: o.reconnect && r.generation > 0, forged: o.forged,
+		reads: r.slot == 0 && o.s.native,
+	}
+	switch p, owner := o.s.site.whereIs(r.token); {
+	case owner != "":
+		r.pending, r.source = true, o.s.relay(owner, r.token, a)
+	case p != nil && p.isOf(o.s.reader.Session):
+		r.hear(p, a)()
+		o.silence(r)
+	}
+}
+
+// settle waits for the other nodes, all at once. With nothing else to hear the
+// page is told to come back when one has not answered: else it could not know that
+// nothing can come (rule 12).
+func (o *opening) settle() {
+	rest := false
+	for _, r := range o.s.processes {
+		if source, ok := r.source.(*relay); ok && r.pending {
+			_ = source.wait(o.ctx) // what did not come in time comes later
+			r.settle()
+			o.silence(r)
+		}
+		rest = rest || !r.pending && !r.removed
+	}
+	for _, r := range o.s.sites {
+		rest = rest || !r.removed
+	}
+	o.s.stopping = o.s.stopping || !rest && len(o.s.processes) > 0 && o.s.hearable()
 }
 
 // outdated reports whether another place of the same process is of a newer
@@ -266,15 +297,8 @@ func (o *opening) own(p cursor.Process) cursor.Process {
 // silence closes the site channels whose names the process has given to
 // channels of its own while it was away (rule 3).
 func (o *opening) silence(r *processReader) {
-	if r.slot > 0 {
-		return
-	}
-	r.process.mu.Lock()
-	defer r.process.mu.Unlock()
-	for _, site := range o.s.sites {
-		if c := r.process.names[site.name]; c != nil && c.heard && !site.removed {
-			site.closing = byNameTaken
-		}
+	if r.source != nil && !r.pending && len(o.s.sites) > 0 {
+		r.silence(r.source.greeting())
 	}
 }
 

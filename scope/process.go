@@ -18,10 +18,12 @@ type ClientProcess struct {
 	mu        sync.Mutex
 	boxes     []*privateChannel // in rotation, ended ones too while they have something to say
 	turn      int
-	number    uint64         // of the newest event sent
-	current   *processReader // nil while no event stream carries it
-	connected bool           // it ever had one
-	state     life           // not under mu, nor are the next three
+	number    uint64   // of the newest event sent
+	current   *hearing // nil while no event stream carries it
+	connected bool     // it ever had one
+	adopted   bool     // another node handed it over: it has no sources
+	parted    bool     // adopted, and everything was told
+	state     life     // not under mu, nor are the next three
 
 	site    *Site
 	session string
@@ -34,6 +36,10 @@ type ClientProcess struct {
 	received   uint64 // up to this number the tab is known to have heard
 	forgotten  uint64 // a channel that ended at this number is remembered no more
 	generation uint64
+	tickets    uint64    // given to those that came to hear it
+	taken      uint64    // the highest that attached
+	lodged     *lodging  // of the newest relay
+	over       *handing  // to another node: nothing is told here any more
 	away       time.Time // since when it is inactive
 	waiters    map[*waiter]struct{}
 	reading    context.Context // of its pulls; made by the first
@@ -42,7 +48,7 @@ type ClientProcess struct {
 }
 
 func newProcess(s *Site, session string) *ClientProcess {
-	return &ClientProcess{site: s, session: session, token: randomText(16), away: time.Now()}
+	return &ClientProcess{site: s, session: session, token: s.newToken(), away: time.Now()}
 }
 
 // begin starts the clock by which the process ends.
@@ -72,7 +78,7 @@ func (p *ClientProcess) expire() {
 
 // lifetime needs p.mu.
 func (p *ClientProcess) lifetime() time.Duration {
-	if p.connected {
+	if p.connected && !p.parted {
 		return p.site.config.ReturnWithin
 	}
 	return p.site.config.ConnectWithin
@@ -125,15 +131,15 @@ func (p *ClientProcess) end(cause error) {
 		i.state.end(cause)
 	}
 	for w := range waiters {
-		w.finish(gone(cause))
+		w.finish(ended(cause))
 	}
 	if current != nil {
-		current.stream.Wake()
+		current.by.wake()
 	}
 }
 
-// gone is what waiters are told of the process's end.
-func gone(cause error) error {
+// ended is what waiters are told of the process's end.
+func ended(cause error) error {
 	if errors.Is(cause, ErrProcessGone) {
 		return cause
 	}
@@ -146,16 +152,16 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		return nil, fmt.Errorf("%w: channel %s: only a Site has newest channels", ErrBadSpec, spec.Name)
 	}
 	c := newPrivateChannel(p, spec)
-	var wanted *processReader // hears of it
+	var wanted *hearing // hears of it
 	defer func() {
 		if wanted != nil {
-			wanted.greet(c.spec)
+			wanted.by.greet(c.spec.greeted())
 		}
 	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state.ended() {
-		return nil, fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
+	if err := p.refusal(); err != nil {
+		return nil, err
 	}
 	old := p.names[spec.Name]
 	switch {
@@ -163,7 +169,7 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		return nil, fmt.Errorf("%w: %s, in this client process", ErrNameTaken, spec.Name)
 	case p.unretired() >= p.site.config.MaxChannels && !p.dropUnheard():
 		return nil, fmt.Errorf("%w: the client process has %d channels (SiteConfig.MaxChannels), those included of whose end its tab has not heard", ErrTooMany, p.site.config.MaxChannels)
-	case p.current != nil && p.current.clashes(spec.Name):
+	case p.current != nil && p.current.by.clashes(spec.Name):
 		return nil, fmt.Errorf("%w: %s, by a site channel on the tab's event stream", ErrNameTaken, spec.Name)
 	}
 	switch {
@@ -184,6 +190,24 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		wanted = p.current
 	}
 	return &Handle{c}, nil
+}
+
+// refusal is why nothing can be made in the process any more. It needs p.mu.
+func (p *ClientProcess) refusal() error {
+	switch {
+	case p.state.ended():
+		return fmt.Errorf("%w: it ended: %w", ErrNoProcess, p.state.err())
+	case p.over != nil:
+		return fmt.Errorf("%w: %w", ErrNoProcess, ErrShutdown)
+	}
+	return nil
+}
+
+// ticket returns the next place in the order of those that come to hear the
+// process. It needs p.mu.
+func (p *ClientProcess) ticket() uint64 {
+	p.tickets++
+	return p.tickets
 }
 
 // unretired counts the channels whose end was not sent. It needs p.mu.
@@ -241,7 +265,7 @@ func (p *ClientProcess) hear(c *privateChannel) {
 // wake needs p.mu.
 func (p *ClientProcess) wake() {
 	if p.current != nil {
-		p.current.stream.Wake()
+		p.current.by.wake()
 	}
 }
 

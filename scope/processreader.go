@@ -8,78 +8,53 @@ import (
 	"github.com/ocsigo/comet/sse"
 )
 
-// A processReader is one event stream's hold on one client process. It is
-// guarded by the stream's lock; generation and presented never change after it
-// became the process's current one.
+// A processReader is one event stream's place in one client process. It is
+// guarded by the stream's lock.
 type processReader struct {
 	stream     *EventStream
-	process    *ClientProcess // nil: unknown, foreign or ended
+	source     carried // nil: unknown, foreign or ended
 	generation uint64
-	presented  uint64 // the number with which the event stream came
 	number     uint64 // of the last event sent
 	token      string
 	slot       int  // 0: the address's own
-	reads      bool // unlimited channels are read without a command
 	paced      bool // one of its sources reads on when its last value was written
+	pending    bool // its owner has not answered yet
 	superseded bool // a newer event stream has it
 	removed    bool // it is not heard here any more
+
+	hearing hearing // the source, of a process of this node
 }
 
-// attach makes r the one that hears the process, in place of an older one; if a
-// newer one has it, r is superseded. reconnect tells that generation is one which
-// the process gave before; otherwise r takes the next. forged tells of a place
-// that the process cannot have given. after is to be called without locks.
-func (r *processReader) attach(reconnect, forged bool) (after func()) {
-	p := r.process
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state.ended() || r.number < p.forgotten { // what this tab missed cannot even be named
-		r.process = nil // to hear gone
-		return func() {}
-	}
-	if reconnect && (r.generation == 0 || r.generation > p.generation) {
-		reconnect, forged = false, true
-	}
-	if !reconnect {
-		p.generation++
-		r.generation = p.generation
-	}
-	if p.current != nil && p.current.generation > r.generation {
-		r.superseded = true
-		return func() {}
-	}
-	lost := r.take(forged)
-	return func() {
-		for _, c := range lost {
-			c.state.end(ErrFull)
-		}
+// hear attaches r to a process of this node. after is to be called without locks.
+func (r *processReader) hear(p *ClientProcess, a arrival) (after func()) {
+	r.hearing = hearing{process: p, by: r}
+	t, number, after := r.hearing.attach(a)
+	r.source = &r.hearing
+	r.begin(t, r.hearing.generation, number)
+	return after
+}
+
+// begin takes what came of an attach.
+func (r *processReader) begin(t told, generation, number uint64) {
+	r.pending = false
+	switch t {
+	case gone:
+		r.source = nil // to be said
+	case superseded:
+		r.generation, r.superseded = generation, true
+	case attached:
+		r.generation, r.number = generation, number
 	}
 }
 
-// take needs the process's lock. It returns the channels that this made full.
-func (r *processReader) take(forged bool) (lost []*privateChannel) {
-	p := r.process
-	if old := p.current; old != nil {
-		old.stream.Wake() // to find that it is superseded
-	}
-	p.current = r
-	p.arrived()
-	future := r.number > p.number
-	switch {
-	case forged:
-		lost = p.refuse("cursor")
-	case future:
-		lost = p.refuse("future")
+// settle takes what the owner has answered, or has not yet.
+func (r *processReader) settle() {
+	switch t, e := r.source.next(r.number); t {
+	case nothing:
+		r.pending = true
 	default:
-		p.acknowledge(r.number)
-		lost = p.lose(r.number)
+		r.begin(t, e.generation, e.number)
 	}
-	if forged || future {
-		r.number = p.number
-	}
-	r.presented = r.number
-	p.attached(r.number, r.reads)
-	return lost
 }
 
 // next writes at most one event, and reports whether it did.
@@ -87,72 +62,78 @@ func (r *processReader) next(b *sse.Batch) bool {
 	if r.removed {
 		return false
 	}
-	p := r.process
-	if p == nil {
-		r.sayGone(b)
-		return true
+	t, e := gone, processEvent{number: r.number}
+	switch {
+	case r.superseded:
+		t = superseded
+	case r.source != nil:
+		t, e = r.source.next(r.number)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state.ended() {
+	switch t {
+	case anEvent:
+		r.number, r.paced = e.number, r.paced || e.paced
+		r.write(b, &e)
+	case aChannel:
+		r.silence([]greetedChannel{{Channel: e.channel}})
+		r.stream.sayHello(b, greeting{Channels: []greetedChannel{{Channel: r.suffixed(e.channel), Pull: e.pull}}})
+	case attached:
+		r.begin(t, e.generation, e.number)
+		g := r.greeting()
+		r.silence(g.Channels)
+		r.stream.sayHello(b, greeting{Processes: []greetedProcess{g}})
+	case gone:
+		r.number = e.number
 		r.sayGone(b)
-		return true
-	}
-	if r.superseded || p.current != r {
+	case superseded:
 		r.superseded, r.removed = true, true
 		r.stream.say(b, "superseded", processNotice{Process: r.token, Reason: "newer"})
-		return true
-	}
-	c, e, ok := p.next(r.number)
-	if !ok {
-		r.number = p.number
+	case nothing:
+		r.number = e.number
 		return false
 	}
-	r.number = e.Number
-	r.paced = r.paced || c.spec.Continuous
-	r.write(b, c, e)
 	return true
 }
 
-func (r *processReader) write(b *sse.Batch, c *privateChannel, e mailbox.Entry) {
-	if e.Kind != mailbox.Data {
-		r.stream.say(b, controlOf(e.Kind), channelNotice{
-			Channel: r.suffixed(c.spec.Name), Reason: e.Reason, Final: true,
+func (r *processReader) write(b *sse.Batch, e *processEvent) {
+	if e.kind != mailbox.Data {
+		r.stream.say(b, controlOf(e.kind), channelNotice{
+			Channel: r.suffixed(e.channel), Reason: e.reason, Final: true,
 		})
 		return
 	}
-	event := r.suffixed(c.spec.Event)
-	if c.spec.Unnamed { // whose it is has to be told where there are several
+	event := r.suffixed(e.event)
+	if e.unnamed { // whose it is has to be told where there are several
 		event = ""
 		if r.slot > 0 {
-			event = r.suffixed(c.spec.Name)
+			event = r.suffixed(e.channel)
 		}
 	}
 	var id cursorText
-	b.Event(r.stream.cursor(id[:0]), event, e.Data)
+	b.Event(r.stream.cursor(id[:0]), event, e.data)
 }
 
 // greeting says how the process is carried here, and the channels that its page
 // hears of it, by their own names.
 func (r *processReader) greeting() greetedProcess {
 	g := greetedProcess{Process: r.token, K: r.slot, Generation: r.generation}
-	p := r.process
-	if p == nil {
-		return g
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.boxes {
-		if c.heard && c.endedAt == 0 {
-			g.Channels = append(g.Channels, greetedChannel{Channel: c.spec.Name, Pull: c.spec.Kind == Pull})
-		}
+	if r.source != nil {
+		g.Channels = r.source.greeting()
 	}
 	return g
 }
 
-// greet tells of a private channel that is heard from now on.
-func (r *processReader) greet(spec Spec) {
-	r.stream.greetChannel(greetedChannel{Channel: r.suffixed(spec.Name), Pull: spec.Kind == Pull})
+// silence closes the site channels whose names the address's own process has given
+// to channels of its own where this event stream was not asked (rule 3).
+func (r *processReader) silence(channels []greetedChannel) {
+	if r.slot > 0 {
+		return
+	}
+	for _, site := range r.stream.sites {
+		taken := slices.ContainsFunc(channels, func(c greetedChannel) bool { return c.Channel == site.name })
+		if taken && !site.removed {
+			site.closing = byNameTaken
+		}
+	}
 }
 
 // suffixed is the name as this event stream tells it (rule 3).
@@ -166,62 +147,45 @@ func (r *processReader) suffixed(name string) string {
 // sayGone is the one answer for every process that there is not (rule 8).
 func (r *processReader) sayGone(b *sse.Batch) {
 	r.removed = true
-	r.process = nil
+	r.source = nil
 	r.stream.say(b, "gone", processNotice{Process: r.token, Reason: "gone"})
 }
 
 // drained tells the process that everything collected before was written.
 func (r *processReader) drained() {
-	if r.removed || r.process == nil || !r.reads || !r.paced {
-		return
-	}
-	p := r.process
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.current == r && !p.state.ended() && r.number == p.number {
-		p.drained()
+	if !r.removed && r.source != nil {
+		r.source.drained(r.number)
 	}
 }
 
-// reading reports whether a value is being read for the tab.
-func (r *processReader) reading() bool {
-	p := r.process
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.boxes, func(c *privateChannel) bool { return c.pull.running })
-}
+// reading reports whether more may come of the process by itself.
+func (r *processReader) reading() bool { return r.source != nil && r.source.reading() }
 
-// carries reports whether p is heard here, and by nobody newer.
-func (r *processReader) carries(p *ClientProcess) bool {
-	if r.removed || r.process != p {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.current == r
+// carries reports whether the process of token is heard here, and by nobody newer.
+func (r *processReader) carries(token string) bool {
+	return !r.removed && !r.superseded && r.token == token && r.source != nil && r.source.carries()
 }
 
 // leave lets go of the process: if it was carried here, it is away from now on.
 func (r *processReader) leave() {
-	p := r.process
 	r.removed = true
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.current == r {
-		p.detached()
-		p.left()
+	if r.source != nil {
+		r.source.leave()
 	}
 }
 
-// clashes reports whether the process's channel would have a site channel's name
-// on this event stream.
+// What a process of this node asks of its carrier.
+
+func (r *processReader) wake() { r.stream.Wake() }
+
+func (r *processReader) greet(channel greetedChannel) {
+	channel.Channel = r.suffixed(channel.Channel)
+	r.stream.greetChannel(channel)
+}
+
 func (r *processReader) clashes(name string) bool {
 	names := r.stream.names.Load()
 	return r.slot == 0 && names != nil && slices.Contains(*names, name)
 }
+
+func (r *processReader) board() board { return board{stream: r.stream} }

@@ -19,6 +19,7 @@ type pull struct {
 	serves  uint64 // the newest command when the newest read began
 	answer  uint64 // the event number of the value that answers the newest command
 	cancel  context.CancelFunc
+	rest    func() // told, once, that none is being read any more; nil: nobody waits
 }
 
 // sent notes that a value was sent under number.
@@ -79,6 +80,10 @@ func (c *privateChannel) readOne(ctx context.Context) {
 	defer p.mu.Unlock()
 	c.pull.cancel()
 	c.pull.running, c.pull.cancel = false, nil
+	if c.pull.rest != nil {
+		c.pull.rest()
+		c.pull.rest, c.pull.wanted = nil, false
+	}
 	c.read()
 	p.wake() // without a value too: a look ends when nothing is being read
 }

@@ -34,7 +34,10 @@ func (p *ClientProcess) sending(i *Inbox) (*sending, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.ended() {
-		return nil, refuse("gone", "no such client process")
+		return nil, noProcess()
+	}
+	if p.over != nil {
+		return nil, notReached(errAway)
 	}
 	s := p.sendings[name]
 	switch {
@@ -77,64 +80,63 @@ func (p *ClientProcess) sent(s *sending) {
 
 // inbox returns what the process may send to under a name: its own inbox, or the
 // site's.
-func (c *command) inbox(name string) *Inbox {
-	p := c.whose
+func (p *ClientProcess) inbox(ctx context.Context, st *step) *Inbox {
+	name := st.Name
 	p.mu.Lock()
 	own := p.inboxes[name]
 	p.mu.Unlock()
 	if own != nil {
 		return own
 	}
-	c.site.mu.Lock()
-	site := c.site.inboxes[name]
-	c.site.mu.Unlock()
-	if site == nil || site.spec.Hearers && c.site.allow(c.ctx, c.sender, name) != nil {
+	p.site.mu.Lock()
+	site := p.site.inboxes[name]
+	p.site.mu.Unlock()
+	if site == nil || site.spec.Hearers && p.site.allow(ctx, st.Sender, name) != nil {
 		return nil
 	}
 	return site
 }
 
 // send gives the values of one command to an inbox.
-func (c *command) send(name string, texts []string, number string) (Reply, error) {
-	n, err := numberOf("send", number)
+func (p *ClientProcess) send(ctx context.Context, st *step) (Reply, error) {
+	n, err := numberOf("send", st.N)
 	if err != nil {
 		return Reply{}, err
 	}
-	i := c.inbox(name)
+	i := p.inbox(ctx, st)
 	if i == nil {
-		return Reply{}, noInbox(name)
+		return Reply{}, noInbox(st.Name)
 	}
-	values, err := i.spec.values(texts)
+	values, err := i.spec.values(st.Values)
 	if err != nil {
 		return Reply{}, err
 	}
-	s, err := c.whose.sending(i)
+	s, err := p.sending(i)
 	if err != nil {
 		return Reply{}, err
 	}
-	defer c.whose.sent(s)
-	ctx, cancel := context.WithTimeout(c.ctx, takeWithin)
+	defer p.sent(s)
+	ctx, cancel := context.WithTimeout(ctx, takeWithin)
 	defer cancel()
-	defer context.AfterFunc(c.site.ctx, cancel)()
+	defer context.AfterFunc(p.site.ctx, cancel)()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return Reply{}, &CommandError{
 			Code: "full", RetryAfter: time.Second,
-			Message: fmt.Sprintf("inbox %s has not taken in time what this page sent before", name),
+			Message: fmt.Sprintf("inbox %s has not taken in time what this page sent before", st.Name),
 		}
 	}
-	return c.turn(ctx, i, s, n, values)
+	return p.give(ctx, i, s, n, Sent{Process: p, Reader: st.Sender, Values: values})
 }
 
-// turn is send, while no other command of the process sends to the inbox.
-func (c *command) turn(ctx context.Context, i *Inbox, s *sending, n uint64, values [][]byte) (Reply, error) {
-	p := c.whose
+// give is send, while no other command of the process sends to the inbox.
+func (p *ClientProcess) give(ctx context.Context, i *Inbox, s *sending, n uint64, all Sent) (Reply, error) {
 	p.mu.Lock()
-	seen, skip, err := s.place(i.spec.Name, n, len(values))
+	seen, skip, err := s.place(i.spec.Name, n, len(all.Values))
 	if err == nil && !seen {
-		err = s.spend(&i.spec, len(values)-skip)
+		err = s.spend(&i.spec, len(all.Values)-skip)
 	}
 	last := s.last
 	p.mu.Unlock()
@@ -146,9 +148,8 @@ func (c *command) turn(ctx context.Context, i *Inbox, s *sending, n uint64, valu
 	case i.state.ended():
 		return Reply{}, noInbox(i.spec.Name)
 	}
-	taken, err := i.take(ctx, Sent{
-		Process: p, Reader: c.sender, Values: values[skip:], name: i.spec.Name, number: n, first: skip,
-	})
+	all.Values, all.name, all.number, all.first = all.Values[skip:], i.spec.Name, n, skip
+	taken, err := i.take(ctx, all)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
@@ -196,11 +197,15 @@ func (s *InboxSpec) values(texts []string) ([][]byte, error) {
 		case len(text) > s.MaxValue:
 			return nil, &CommandError{Code: "large", Value: i + 1, Message: fmt.Sprintf("send: a value of %d bytes; inbox %s takes at most %d", len(text), s.Name, s.MaxValue)}
 		case !utf8.ValidString(text):
-			return nil, &CommandError{Code: "invalid", Value: i + 1, Message: "send: the value is not UTF-8"}
+			return nil, notText(i)
 		}
 		values[i] = []byte(text)
 	}
 	return values, nil
+}
+
+func notText(i int) error {
+	return &CommandError{Code: "invalid", Value: i + 1, Message: "send: the value is not UTF-8"}
 }
 
 // place tells what number n is to do: nothing, because all of it was taken, or to

@@ -1,8 +1,11 @@
 package scope
 
 import (
+	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 )
 
@@ -18,10 +21,14 @@ type session struct {
 // guessed. It lives SiteConfig.ConnectWithin, or as long as an event stream
 // carries it and ReturnWithin beyond. ErrTooMany when the session has
 // MaxProcesses attached ones, or the site MaxSessions sessions; ErrNoProcess for
-// an empty session.
+// an empty session; engine.ErrUnavailable where the engine is a Cluster and has not
+// taken this node's record, for which the first call waits up to ten seconds.
 func (s *Site) NewProcess(key string) (*ClientProcess, error) {
 	if key == "" {
 		return nil, fmt.Errorf("%w: a client process needs a session", ErrNoProcess)
+	}
+	if err := s.node.mayMake(); err != nil {
+		return nil, err
 	}
 	p := newProcess(s, key)
 	s.mu.Lock()
@@ -100,20 +107,49 @@ func (s *Site) forget(p *ClientProcess) {
 }
 
 // Process returns the living client process that a token names, if it is of the
-// session. Anything else (unknown, another session's, ended) is the same
-// ErrNoProcess (rule 8).
+// session and of this node. Anything else (unknown, another session's, ended,
+// another node's) is the same ErrNoProcess (rule 8).
 func (s *Site) Process(key, token string) (*ClientProcess, error) {
-	s.mu.Lock()
-	p := s.processes[token]
-	s.mu.Unlock()
-	if p == nil || subtle.ConstantTimeCompare([]byte(p.session), []byte(key)) != 1 || p.Err() != nil {
+	p, _ := s.whereIs(token)
+	if p == nil || !p.isOf(key) || p.adopted {
 		return nil, ErrNoProcess
 	}
 	return p, nil
 }
 
-// EndSession ends every client process of a session: their tabs hear gone.
+// Lookup is Process that tells a client process which lives on another node:
+// ErrElsewhere. It asks that node, as ctx allows; one that lives and does not answer
+// is ErrElsewhere, too.
+func (s *Site) Lookup(ctx context.Context, key, token string) (*ClientProcess, error) {
+	p, err := s.Process(key, token)
+	if err == nil {
+		return p, nil
+	}
+	_, owner := s.whereIs(token)
+	if owner == "" {
+		return nil, err
+	}
+	_, err = s.takeThere(ctx, owner, step{What: "lookup", Token: token, Session: key})
+	if refused := (*CommandError)(nil); errors.As(err, &refused) && refused.Code == "gone" {
+		return nil, ErrNoProcess
+	}
+	return nil, ErrElsewhere
+}
+
+// isOf compares the session.
+func (p *ClientProcess) isOf(session string) bool {
+	return subtle.ConstantTimeCompare([]byte(p.session), []byte(session)) == 1
+}
+
+// EndSession ends every client process of a session: their tabs hear gone. Those of
+// other nodes end soon: they are asked in the background, and one that cannot be
+// reached asks for its sessions with the heartbeat.
 func (s *Site) EndSession(key string) {
+	s.endSession(key)
+	s.node.endSession(key)
+}
+
+func (s *Site) endSession(key string) {
 	s.mu.Lock()
 	var processes []*ClientProcess
 	if ses := s.sessions[key]; ses != nil {
@@ -123,4 +159,27 @@ func (s *Site) EndSession(key string) {
 	for _, p := range processes {
 		p.end(ErrProcessGone)
 	}
+}
+
+// endSession has the other nodes end a session.
+func (n *node) endSession(key string) {
+	if n == nil || !n.enter() {
+		return
+	}
+	go func() {
+		defer n.site.work.Done()
+		ctx, cancel := context.WithTimeout(n.site.ctx, n.lease)
+		defer cancel()
+		ids, err := n.neighbours(ctx)
+		var asked sync.WaitGroup
+		for _, id := range ids {
+			asked.Go(func() {
+				_, _, _ = n.ask(ctx, id, parcel{byte(askEndSession)}.text(key)) // who is not reached finds out by the heartbeat
+			})
+		}
+		asked.Wait()
+		if err != nil && ctx.Err() == nil {
+			n.site.getHooks().Logger.Warn("comet: the other nodes could not be told of a session's end; their heartbeats will find it", "error", err)
+		}
+	}()
 }

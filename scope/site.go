@@ -23,6 +23,12 @@ type SiteConfig struct {
 	Engine engine.Engine
 	// Prefix is the Site's namespace in the Engine. Default: none.
 	Prefix string
+	// Lease is how long other nodes take this one for alive without a word of it,
+	// where the Engine is shared by the nodes of an app (an engine.Cluster): so long
+	// it may be until a tab hears that the node died which had its client process. A
+	// node that cannot reach the engine for nine tenths of it ends its client
+	// processes. Default: 10 s; at least 3 s. All nodes must have the same.
+	Lease time.Duration
 	// Heartbeat is how often a silent event stream says that it lives, and how
 	// often sessions and Allow are asked again. Default: 15 s; at least 1 s.
 	Heartbeat time.Duration
@@ -100,6 +106,7 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 		}
 	}
 	duration("Heartbeat", &c.Heartbeat, 15*time.Second, time.Second)
+	duration("Lease", &c.Lease, 10*time.Second, 3*time.Second)
 	duration("ConnectWithin", &c.ConnectWithin, time.Minute, time.Millisecond)
 	duration("ReturnWithin", &c.ReturnWithin, time.Hour, time.Millisecond)
 	if c.UnhealthyAfter >= 0 {
@@ -168,6 +175,7 @@ type Site struct {
 	probing sync.Once
 	ctx     context.Context // of all that runs for the Site
 	cancel  context.CancelFunc
+	node    *node          // nil: the engine is no Cluster
 	work    sync.WaitGroup // of goroutines that call the app or the session store
 	ending  sync.Once
 	ended   chan struct{} // closed when Shutdown is done, endErr is set before
@@ -177,6 +185,7 @@ type Site struct {
 	hooks                     Hooks
 	bound                     bool
 	down                      bool
+	leaving                   bool // down, and the event streams are told so
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
@@ -216,6 +225,10 @@ func NewSite(config ...SiteConfig) *Site {
 	s.wheel = wheel.New(min(c.Heartbeat/8, c.ConnectWithin/8, c.ReturnWithin/8, 250*time.Millisecond))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hooks = s.hooks.normal()
+	if s.node = newNode(s); s.node != nil {
+		s.work.Add(1)
+		go s.node.live()
+	}
 	return s
 }
 
@@ -252,7 +265,11 @@ func (s *Site) logName(name string) engine.Name {
 }
 
 func (s *Site) checkSize(spec Spec, data []byte) error {
-	if limit := min(s.config.MaxMessage, spec.MaxBytes); len(data) > limit {
+	limit := min(s.config.MaxMessage, spec.MaxBytes)
+	if s.node != nil { // it must fit what carries it between nodes
+		limit = min(limit, s.caps.MaxEntry-overhead)
+	}
+	if len(data) > limit {
 		return fmt.Errorf("channel %s: %w: %d bytes, at most %d are allowed (SiteConfig.MaxMessage, the channel's MaxBytes)",
 			spec.Name, ErrTooLarge, len(data), limit)
 	}
@@ -272,13 +289,24 @@ func jitter(d time.Duration, part float64) time.Duration {
 
 // Shutdown ends the Site: no event stream begins any more, those that run are
 // told to come back after a jittered time and end, sources are stopped, client
-// processes end. It waits until the streams are gone and nothing of the Site
+// processes end. A node among others hands its client processes over before that: their
+// tabs hear from another node what waits, and then that they are gone. It waits until the streams are gone and nothing of the Site
 // runs, or for ctx, whose error it then returns; the Site goes on ending by
 // itself. Call it before fiber's app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
 	s.ending.Do(func() {
-		s.sendAway()
-		go s.windDown()
+		if s.node == nil {
+			s.sendAway()
+			go s.windDown()
+			return
+		}
+		s.admitNone()
+		go func() {
+			s.node.handOver()
+			s.node.announce()
+			s.sendAway()
+			s.windDown()
+		}()
 	})
 	select {
 	case <-s.ended:
@@ -288,10 +316,17 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	}
 }
 
+// admitNone lets no event stream in any more, and no client process.
+func (s *Site) admitNone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = true
+}
+
 // sendAway lets no event stream in any more and tells those that run to end.
 func (s *Site) sendAway() {
 	s.mu.Lock()
-	s.down = true
+	s.down, s.leaving = true, true
 	if s.carried.all == 0 {
 		close(s.drained)
 	}
@@ -310,6 +345,7 @@ func (s *Site) windDown() {
 	defer close(s.ended)
 	<-s.drained
 	s.endAll()
+	s.node.close()
 	s.cancel()
 	s.work.Wait()
 	s.wheel.Close()
@@ -321,13 +357,18 @@ func (s *Site) windDown() {
 	}
 }
 
+func (s *Site) endProcesses(cause error) {
+	s.mu.Lock()
+	processes := slices.Collect(maps.Values(s.processes))
+	s.mu.Unlock()
+	for _, p := range processes {
+		p.end(cause)
+	}
+}
+
 // endAll ends every process and every channel.
 func (s *Site) endAll() {
 	s.mu.Lock()
-	var processes []*ClientProcess
-	for _, p := range s.processes {
-		processes = append(processes, p)
-	}
 	var channels []*slot
 	for _, sl := range s.channels {
 		if sl.opened { // else Register finds that the Site is down
@@ -343,9 +384,7 @@ func (s *Site) endAll() {
 	for _, i := range inboxes {
 		i.end(ErrShutdown)
 	}
-	for _, p := range processes {
-		p.end(ErrShutdown)
-	}
+	s.endProcesses(ErrShutdown)
 	for _, sl := range channels {
 		if c := sl.channel.Value(); c != nil {
 			c.end(ErrShutdown)

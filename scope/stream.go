@@ -14,8 +14,8 @@ import (
 
 // An EventStream is one connection's hearing: it merges the channels of 0 to 16
 // client processes and any site channels, in turn, and knows after every event
-// how far it has come. It holds places and nothing of what is to be sent, has no
-// goroutine, and is driven from below: Start, then Collect whenever the socket
+// how far it has come. It holds places and nothing of what is to be sent (but what
+// processes of other nodes have just said), has no goroutine, and is driven from below: Start, then Collect whenever the socket
 // takes more, then Gone. Made by Site.OpenStream; Gone must be called in any
 // case.
 type EventStream struct {
@@ -177,7 +177,7 @@ func (s *EventStream) greet(b *sse.Batch) {
 	b.Retry(jitter(s.site.getHooks().Retry, 0.25))
 	g := s.site.newGreeting()
 	for _, p := range s.processes {
-		if p.process != nil && !p.superseded {
+		if p.source != nil && !p.superseded && !p.pending {
 			g.Processes = append(g.Processes, p.greeting())
 		}
 	}
@@ -207,6 +207,13 @@ func (r *siteReader) greeting() greetedChannel {
 func (s *EventStream) say(b *sse.Batch, event string, data any) {
 	var id cursorText
 	b.Event(s.cursor(id[:0]), "comet:"+event, encode(data))
+}
+
+// sayHello tells of what is heard besides from now on.
+func (s *EventStream) sayHello(b *sse.Batch, g greeting) {
+	whole := s.site.newGreeting()
+	whole.Processes, whole.Channels, whole.Removed = g.Processes, g.Channels, g.Removed
+	s.say(b, "hello", whole)
 }
 
 // A cursorText is room for a cursor on the caller's stack: no stream keeps one. It
@@ -361,7 +368,7 @@ func (s *Site) streamGone(es *EventStream) {
 	if es.counted {
 		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.down && s.carried.all == 0 && es.counted {
+	if s.leaving && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }

@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"context"
 	"slices"
 
 	"github.com/ocsigo/comet/internal/cursor"
@@ -10,42 +11,93 @@ import (
 // What commands do to an event stream. Each has it say what was added or removed,
 // with the cursor that says the same (rule 4).
 
-// attach carries the process from number on. One that it carries already goes back
-// to number, if its page said one that is before where it is: it has missed what it
-// was told.
-func (s *EventStream) attach(p *ClientProcess, number uint64, said bool) (Reply, error) {
+// attach carries the process of place from its number on. One that it carries
+// already goes back to the number, if its page said one that is before where it is:
+// it has missed what it was told.
+func (s *EventStream) attach(ctx context.Context, session string, place cursor.Process, said bool) (Reply, error) {
+	p, owner := s.site.whereIs(place.Token)
+	if owner != "" {
+		return s.attachFrom(ctx, owner, place, said)
+	}
+	if p == nil || !p.isOf(session) {
+		return Reply{}, noProcess()
+	}
 	after := func() {}
 	defer func() { after() }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return r.carries(p) }); i >= 0 {
+	reply, done, err := s.attachable(place, said)
+	if done || err != nil {
+		return reply, err
+	}
+	r := s.newReader(place)
+	after = r.hear(p, arrival{number: place.Number})
+	s.greetProcess(r)
+	return Reply{State: "attached", K: r.slot}, nil
+}
+
+// attachFrom attaches a process of another node: it is carried once that has
+// answered.
+func (s *EventStream) attachFrom(ctx context.Context, owner string, place cursor.Process, said bool) (Reply, error) {
+	s.mu.Lock()
+	reply, done, err := s.attachable(place, said)
+	s.mu.Unlock()
+	if done || err != nil {
+		return reply, err
+	}
+	source := s.relay(owner, place.Token, arrival{number: place.Number})
+	if err := source.wait(ctx); err != nil {
+		source.leave()
+		return Reply{}, notReached(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if reply, done, err := s.attachable(place, said); done || err != nil {
+		source.leave()
+		return reply, err
+	}
+	r := s.newReader(place)
+	r.source = source
+	switch r.settle(); {
+	case r.source == nil, r.superseded:
+		r.leave()
+		return Reply{}, noProcess()
+	}
+	s.greetProcess(r)
+	return Reply{State: "attached", K: r.slot}, nil
+}
+
+// attachable reports whether the process is carried here already and stays so, or
+// may be attached; one that is to go back is let go of. It needs s.mu.
+func (s *EventStream) attachable(place cursor.Process, said bool) (reply Reply, done bool, err error) {
+	if i := slices.IndexFunc(s.processes, func(r *processReader) bool { return r.carries(place.Token) }); i >= 0 {
 		r := s.processes[i]
 		back := said && r.slot > 0
 		if !back || s.takesCommands() != nil {
-			return Reply{State: "attached", K: r.slot}, nil
+			return Reply{State: "attached", K: r.slot}, true, nil
 		}
-		if number >= r.number {
+		if place.Number >= r.number {
 			s.greetProcess(r) // the page may have missed that, too
-			return Reply{State: "attached", K: r.slot}, nil
+			return Reply{State: "attached", K: r.slot}, true, nil
 		}
 		r.leave()
 	}
-	s.prune(p.token)
+	s.prune(place.Token)
 	attached := len(slices.DeleteFunc(slices.Clone(s.processes), func(r *processReader) bool { return r.removed }))
 	if err := s.takesCommands(); err != nil {
-		return Reply{}, err
+		return Reply{}, false, err
 	}
 	if attached >= AttachMax {
-		return Reply{}, refuse("refused", "the event stream carries %d client processes, which is the most", attached)
+		return Reply{}, false, refuse("refused", "the event stream carries %d client processes, which is the most", attached)
 	}
-	if err := s.checkRoom(0, 1); err != nil {
-		return Reply{}, err
-	}
-	r := &processReader{stream: s, process: p, slot: s.freeSlot(), token: p.token, number: number}
+	return Reply{}, false, s.checkRoom(0, 1)
+}
+
+// newReader adds a place for a process. It needs s.mu.
+func (s *EventStream) newReader(place cursor.Process) *processReader {
+	r := &processReader{stream: s, slot: s.freeSlot(), token: place.Token, number: place.Number}
 	s.processes = append(s.processes, r)
-	after = r.attach(false, false)
-	s.greetProcess(r)
-	return Reply{State: "attached", K: r.slot}, nil
+	return r
 }
 
 // greetProcess says that a process is carried. It needs s.mu.

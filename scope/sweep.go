@@ -29,6 +29,21 @@ func (s *Site) startSweeps() {
 	s.startCheckups()
 }
 
+// watchSessions is startSweeps where a process is carried by another node.
+func (s *Site) watchSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.down {
+		s.startSweeps()
+	}
+}
+
+// heard reports whether somebody hears what sweeps are about: an event stream here,
+// or one on another node. It needs s.mu.
+func (s *Site) heard() bool {
+	return s.carried.all > 0 || s.node != nil && len(s.processes) > 0
+}
+
 // arm needs s.mu.
 func (s *Site) arm(w *sweep, ask func()) {
 	if w.armed {
@@ -38,7 +53,7 @@ func (s *Site) arm(w *sweep, ask func()) {
 	s.wheel.After(s.config.Heartbeat*3/4, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if w.armed = false; s.down || s.carried.all == 0 {
+		if w.armed = false; s.down || !s.heard() {
 			return
 		}
 		s.work.Add(1)
@@ -47,7 +62,7 @@ func (s *Site) arm(w *sweep, ask func()) {
 			ask()
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if !s.down && s.carried.all > 0 {
+			if !s.down && s.heard() {
 				s.arm(w, ask)
 			}
 		}()

@@ -57,11 +57,18 @@ type server struct {
 // serve runs an app with a Comet of the given Site; routes adds what the app does.
 func serve(t testing.TB, config comet.SiteConfig, routes func(*fiber.App, *scope.Site)) *server {
 	t.Helper()
+	return serveOn(t, config, comet.Config{}, routes)
+}
+
+// serveOn is serve with more of the Comet's config.
+func serveOn(t testing.TB, config comet.SiteConfig, with comet.Config, routes func(*fiber.App, *scope.Site)) *server {
+	t.Helper()
 	s := &server{t: t, site: comet.NewSite(config), log: new(logbook), requests: map[string]int{}, closed: map[string]struct{}{}}
 	app := fiber.New(fiber.Config{DisableStartupMessage: true, ErrorHandler: s.failed})
 	app.Server().Logger = s.log
 	app.Server().ConnState = s.connState
-	app.Use(s.count, comet.New(comet.Config{Site: s.site, Logger: slog.New(slog.NewTextHandler(s.log, nil))}))
+	with.Site, with.Logger = s.site, slog.New(slog.NewTextHandler(s.log, nil))
+	app.Use(s.count, comet.New(with))
 	routes(app, s.site)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
