@@ -417,11 +417,13 @@ func TestStalledReplicaIsPromoted(t *testing.T) {
 // A primary that becomes a replica, as after a failover that it slept through, may
 // not answer for the log.
 func TestDemotedPrimaryRefuses(t *testing.T) {
-	other, server := redistest.Start(t), redistest.Start(t)
+	server := redistest.Start(t)
 	e := open(t, server.Client(func(o *goredis.Options) { o.MaxRetries = -1 }))
 	p := send(t, made(t, e), "a")
-	host, port, _ := strings.Cut(other.Addr, ":")
-	if err := server.Client().ReplicaOf(ctx, host, port).Err(); err != nil {
+	known := engine.Item{ID: "known", Data: []byte("known")}
+	must[[]engine.Position](t)(e.Append(ctx, chat, known))
+	// Of a primary that it does not reach, so that it keeps what it has.
+	if err := server.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := e.Tail(ctx, chat)
@@ -433,6 +435,8 @@ func TestDemotedPrimaryRefuses(t *testing.T) {
 	_, err = e.Tails(ctx, []engine.Name{chat})
 	want(t, err, engine.ErrUnavailable)
 	_, err = e.Append(ctx, chat, engine.Item{Data: []byte("b")})
+	want(t, err, engine.ErrUnavailable)
+	_, err = e.Append(ctx, chat, known)
 	want(t, err, engine.ErrUnavailable)
 	_, err = e.Ensure(ctx, chat, engine.Spec{})
 	want(t, err, engine.ErrUnavailable)
