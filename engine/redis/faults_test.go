@@ -417,11 +417,13 @@ func TestStalledReplicaIsPromoted(t *testing.T) {
 // A primary that becomes a replica, as after a failover that it slept through, may
 // not answer for the log.
 func TestDemotedPrimaryRefuses(t *testing.T) {
-	other, server := redistest.Start(t), redistest.Start(t)
+	server := redistest.Start(t)
 	e := open(t, server.Client(func(o *goredis.Options) { o.MaxRetries = -1 }))
 	p := send(t, made(t, e), "a")
-	host, port, _ := strings.Cut(other.Addr, ":")
-	if err := server.Client().ReplicaOf(ctx, host, port).Err(); err != nil {
+	known := engine.Item{ID: "known", Data: []byte("known")}
+	must[[]engine.Position](t)(e.Append(ctx, chat, known))
+	// Of a primary that it does not reach, so that it keeps what it has.
+	if err := server.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := e.Tail(ctx, chat)
@@ -433,6 +435,8 @@ func TestDemotedPrimaryRefuses(t *testing.T) {
 	_, err = e.Tails(ctx, []engine.Name{chat})
 	want(t, err, engine.ErrUnavailable)
 	_, err = e.Append(ctx, chat, engine.Item{Data: []byte("b")})
+	want(t, err, engine.ErrUnavailable)
+	_, err = e.Append(ctx, chat, known)
 	want(t, err, engine.ErrUnavailable)
 	_, err = e.Ensure(ctx, chat, engine.Spec{})
 	want(t, err, engine.ErrUnavailable)
@@ -593,7 +597,8 @@ func TestReplicasConfirm(t *testing.T) {
 		t.Errorf("New without a replica: %v", err)
 	}
 	replica := redistest.StartReplica(t, primary)
-	e := open(t, client, redis.Config{Replicas: 1, ReplicaTimeout: time.Second})
+	config := redis.Config{Replicas: 1, ReplicaTimeout: time.Second}
+	e, other := open(t, client, config), open(t, primary.Client(), config)
 	redistest.Until(t, "the replica confirms", func() bool { return e.Health(ctx) == nil })
 	genesis := ensure(t, e, engine.Spec{})
 	send(t, e, "a", "b")
@@ -608,7 +613,7 @@ func TestReplicasConfirm(t *testing.T) {
 	_, err = e.Append(ctx, chat, c)
 	want(t, err, engine.ErrUnknown)
 	want(t, e.Health(ctx), engine.ErrUnavailable)
-	_, err = e.Append(ctx, chat, c) // the repetition waits for the replica, too
+	_, err = other.Append(ctx, chat, c) // the repetition waits for the replica, too: it writes something
 	want(t, err, engine.ErrUnknown)
 	replica.Resume()
 	redistest.Until(t, "the replica confirms", func() bool { return e.Health(ctx) == nil })

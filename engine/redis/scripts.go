@@ -132,8 +132,8 @@ while total - floor > bytes do
   floor = tonumber(string.match(oldest[2][2], '%d+$')) - #oldest[2][4]
   if total - floor > bytes then redis.call('XDEL', KEYS[2], oldest[1]) end
 end
-if #news > 0 then redis.call('HSET', KEYS[1], 's', string.format('%.0f', seq), 'g', tag,
-  'c', string.format('%.0f', total), 'f', string.format('%.0f', floor)) end
+redis.call('HSET', KEYS[1], 's', string.format('%.0f', seq), 'g', tag,
+  'c', string.format('%.0f', total), 'f', string.format('%.0f', floor))
 if ids > 0 then redis.call('PEXPIREAT', fresh, string.format('%.0f', (window + 2) * 120000), 'NX') end
 if ttl ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ttl)
