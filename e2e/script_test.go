@@ -73,19 +73,34 @@ func (s *script) listen() {
 			if err != nil {
 				return
 			}
-			s.mu.Lock()
-			s.conns[conn] = true
-			s.mu.Unlock()
+			if !s.takes(listener, conn) {
+				conn.Close()
+				continue
+			}
 			s.serving.Go(func() { s.serve(conn) })
 		}
 	})
+}
+
+// takes notes a connection for hangUp, unless it was accepted just before refuse and would come too late for that.
+func (s *script) takes(listener net.Listener, conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != listener {
+		return false
+	}
+	s.conns[conn] = true
+	return true
 }
 
 // refuse has the system refuse new connections, until listen.
 func (s *script) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.listener.Close()
+	if s.listener != nil {
+		s.listener.Close()
+		s.listener = nil
+	}
 }
 
 // hangUp closes all connections.
