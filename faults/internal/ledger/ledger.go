@@ -5,6 +5,7 @@ package ledger
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,7 +101,9 @@ func (l *Ledger) Last(channel, sender string) (v Value, ok bool) {
 func (l *Ledger) Check(channel string, heard []Heard) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := reading{acked: l.acked[channel], last: map[string]int{}, holes: map[string]bool{}, had: map[Value]bool{}}
+	r := reading{
+		acked: l.acked[channel], last: map[string]int{}, holes: map[string]bool{}, had: map[Value]bool{}, life: map[Value]bool{},
+	}
 	for i, h := range heard {
 		v := h.Value
 		switch {
@@ -109,13 +112,18 @@ func (l *Ledger) Check(channel string, heard []Heard) error {
 			continue
 		case !l.sent[channel][v]:
 			return fmt.Errorf("event %d is %v, which nobody sent to %s", i, v, channel)
+		case r.life[v]:
+			return fmt.Errorf("event %d is %v, which was heard before: doubled", i, v)
+		case !r.isAcked(v): // its sender did not know, and went on: it may come at any time
+			r.had[v], r.life[v] = true, true
+			continue
 		case v.Number <= r.last[v.Sender]:
-			return fmt.Errorf("event %d is %v, after number %d of that sender: doubled or out of order", i, v, r.last[v.Sender])
+			return fmt.Errorf("event %d is %v, after number %d of that sender: out of order", i, v, r.last[v.Sender])
 		}
 		if n, lost := r.lost(v.Sender, v.Number); lost {
 			return fmt.Errorf("event %d is %v, and %s:%d, which was acknowledged, was neither heard nor told as missing", i, v, v.Sender, n)
 		}
-		r.had[v], r.last[v.Sender], r.holes[v.Sender] = true, v.Number, false
+		r.had[v], r.life[v], r.last[v.Sender], r.holes[v.Sender] = true, true, v.Number, false
 	}
 	for sender := range r.acked {
 		if n, lost := r.lost(sender, math.MaxInt); lost {
@@ -131,7 +139,8 @@ type reading struct {
 	last  map[string]int  // by sender: the newest heard
 	holes map[string]bool // by sender: one was told since
 	had   map[Value]bool
-	reset time.Time // when the last one was told
+	life  map[Value]bool // heard since the last reset
+	reset time.Time      // when the last one was told
 }
 
 // hole takes what was told. After a reset the channel is another life: what that kept
@@ -142,8 +151,15 @@ func (r *reading) hole(h Heard) {
 	}
 	if h.Hole == "reset" {
 		clear(r.last)
+		clear(r.life)
 		r.reset = h.At
 	}
+}
+
+// isAcked reports whether a value's sender knows that it is stored.
+func (r *reading) isAcked(v Value) bool {
+	_, ok := slices.BinarySearchFunc(r.acked[v.Sender], v.Number, func(a ack, n int) int { return a.number - n })
+	return ok
 }
 
 // lost returns a number of a sender, between the newest heard and next, that was
