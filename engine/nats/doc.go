@@ -46,7 +46,7 @@
 // For up to seven seconds after a leader lost its majority it does not know that,
 // and who is on its side of the cut may miss what is new on the other. Nobody there
 // is told that a log was trimmed, is gone or is another because of it: that is only
-// said after a write which a majority acknowledged. Health fails at once.
+// said after a write which a majority acknowledged. Health fails there within 2 s.
 //
 // An election takes 4 to 9 s, in which nothing is stored in the streams that the
 // server led. An item with an ID is sent again until it is stored or its context
