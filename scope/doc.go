@@ -36,8 +36,15 @@
 // Nothing here waits while it holds a lock, and no event stream has a goroutine.
 // Goroutines are: one read of each unlimited channel that was asked for, a
 // repair of a follower that found a hole, one that wakes the readers of a channel
-// with many, and one sweep a heartbeat that asks for sessions and permissions.
+// with many, one that publishes for each channel with values on their way to a
+// shared engine, one sweep a heartbeat that asks for sessions and permissions, and
+// on a shared engine now and then one that asks for its health and its tails.
 // Shutdown ends them all.
+//
+// What is published to a shared engine is tried again while that may help, under an
+// ID that has it stored once, in order, within bounds: nil means stored. A node that
+// its engine has been away from for long sends its event streams away until it is
+// back.
 //
 // # Less formally
 //

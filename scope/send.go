@@ -146,7 +146,9 @@ func (c *command) turn(ctx context.Context, i *Inbox, s *sending, n uint64, valu
 	case i.state.ended():
 		return Reply{}, noInbox(i.spec.Name)
 	}
-	taken, err := i.take(ctx, Sent{Process: p, Reader: c.sender, Values: values[skip:]})
+	taken, err := i.take(ctx, Sent{
+		Process: p, Reader: c.sender, Values: values[skip:], name: i.spec.Name, number: n, first: skip,
+	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {

@@ -314,7 +314,7 @@ func (s *EventStream) shutdown() {
 // stop tells when to come back (rule 12).
 func (s *EventStream) stop(b *sse.Batch) (bool, error) {
 	s.over = true
-	b.Retry(jitter(2*s.site.getHooks().Retry, 0.5))
+	b.Retry(s.site.away())
 	return false, io.EOF
 }
 

@@ -4,9 +4,11 @@ package ledger
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Value is one of a sender's values in one channel, which the sender numbers from 1.
@@ -33,18 +35,25 @@ type Heard struct {
 	Value Value
 	Hole  string // the reason that was told; "" of a value
 	Epoch int    // how many holes with the reason reset came before
+	At    time.Time
 }
 
 // A Ledger is safe for concurrent use.
 type Ledger struct {
 	mu    sync.Mutex
-	acked map[string]map[string][]int // by channel and sender, ascending
+	acked map[string]map[string][]ack // by channel and sender, ascending
 	sent  map[string]map[Value]bool   // every value that was tried
+}
+
+// An ack is a value that was acknowledged, and when its sender knew.
+type ack struct {
+	number int
+	at     time.Time
 }
 
 // New returns an empty Ledger.
 func New() *Ledger {
-	return &Ledger{acked: map[string]map[string][]int{}, sent: map[string]map[Value]bool{}}
+	return &Ledger{acked: map[string]map[string][]ack{}, sent: map[string]map[Value]bool{}}
 }
 
 // Try notes that a value will be sent. A sender tries its numbers in their order.
@@ -53,7 +62,7 @@ func (l *Ledger) Try(channel string, v Value) {
 	defer l.mu.Unlock()
 	if l.sent[channel] == nil {
 		l.sent[channel] = map[Value]bool{}
-		l.acked[channel] = map[string][]int{}
+		l.acked[channel] = map[string][]ack{}
 	}
 	l.sent[channel][v] = true
 }
@@ -62,7 +71,7 @@ func (l *Ledger) Try(channel string, v Value) {
 func (l *Ledger) Ack(channel string, v Value) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked[channel][v.Sender] = append(l.acked[channel][v.Sender], v.Number)
+	l.acked[channel][v.Sender] = append(l.acked[channel][v.Sender], ack{v.Number, time.Now()})
 }
 
 // Acked is how many values of a channel were acknowledged.
@@ -83,7 +92,7 @@ func (l *Ledger) Last(channel, sender string) (v Value, ok bool) {
 	if len(numbers) == 0 {
 		return Value{}, false
 	}
-	return Value{sender, numbers[len(numbers)-1]}, true
+	return Value{sender, numbers[len(numbers)-1].number}, true
 }
 
 // Check holds what one reader heard of a channel, from before its first value on,
@@ -91,43 +100,61 @@ func (l *Ledger) Last(channel, sender string) (v Value, ok bool) {
 func (l *Ledger) Check(channel string, heard []Heard) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last := map[string]int{}   // by sender: the newest heard
-	holes := map[string]bool{} // by sender: a hole was told since
+	r := reading{acked: l.acked[channel], last: map[string]int{}, holes: map[string]bool{}, had: map[Value]bool{}}
 	for i, h := range heard {
-		if h.Hole != "" {
-			for sender := range l.acked[channel] {
-				holes[sender] = true
-			}
-			if h.Hole == "reset" {
-				clear(last) // another life: what it kept of the old is heard again
-			}
-			continue
-		}
 		v := h.Value
-		if !l.sent[channel][v] {
+		switch {
+		case h.Hole != "":
+			r.hole(h)
+			continue
+		case !l.sent[channel][v]:
 			return fmt.Errorf("event %d is %v, which nobody sent to %s", i, v, channel)
+		case v.Number <= r.last[v.Sender]:
+			return fmt.Errorf("event %d is %v, after number %d of that sender: doubled or out of order", i, v, r.last[v.Sender])
 		}
-		if v.Number <= last[v.Sender] {
-			return fmt.Errorf("event %d is %v, after number %d of that sender: doubled or out of order", i, v, last[v.Sender])
-		}
-		if n, lost := l.between(channel, v.Sender, last[v.Sender], v.Number); lost && !holes[v.Sender] {
+		if n, lost := r.lost(v.Sender, v.Number); lost {
 			return fmt.Errorf("event %d is %v, and %s:%d, which was acknowledged, was neither heard nor told as missing", i, v, v.Sender, n)
 		}
-		last[v.Sender], holes[v.Sender] = v.Number, false
+		r.had[v], r.last[v.Sender], r.holes[v.Sender] = true, v.Number, false
 	}
-	for sender, numbers := range l.acked[channel] {
-		if n := numbers[len(numbers)-1]; n > last[sender] && !holes[sender] {
-			return fmt.Errorf("%s ends at number %d of sender %s, and %d, which was acknowledged, was neither heard nor told as missing", channel, last[sender], sender, n)
+	for sender := range r.acked {
+		if n, lost := r.lost(sender, math.MaxInt); lost {
+			return fmt.Errorf("%s ends at number %d of sender %s, and %d, which was acknowledged, was neither heard nor told as missing", channel, r.last[sender], sender, n)
 		}
 	}
 	return nil
 }
 
-// between returns an acknowledged number of a sender that is above a and below b.
-func (l *Ledger) between(channel, sender string, a, b int) (n int, ok bool) {
-	for _, n := range l.acked[channel][sender] {
-		if a < n && n < b {
-			return n, true
+// A reading is how far Check has come with one reader.
+type reading struct {
+	acked map[string][]ack
+	last  map[string]int  // by sender: the newest heard
+	holes map[string]bool // by sender: one was told since
+	had   map[Value]bool
+	reset time.Time // when the last one was told
+}
+
+// hole takes what was told. After a reset the channel is another life: what that kept
+// of the old is heard again, and everything acknowledged before may be missing in it.
+func (r *reading) hole(h Heard) {
+	for sender := range r.acked {
+		r.holes[sender] = true
+	}
+	if h.Hole == "reset" {
+		clear(r.last)
+		r.reset = h.At
+	}
+}
+
+// lost returns a number of a sender, between the newest heard and next, that was
+// acknowledged, never heard, and not told as missing.
+func (r *reading) lost(sender string, next int) (n int, lost bool) {
+	if r.holes[sender] {
+		return 0, false
+	}
+	for _, a := range r.acked[sender] {
+		if r.last[sender] < a.number && a.number < next && !r.had[Value{sender, a.number}] && a.at.After(r.reset) {
+			return a.number, true
 		}
 	}
 	return 0, false

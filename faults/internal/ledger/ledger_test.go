@@ -3,10 +3,13 @@ package ledger_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ocsigo/comet/faults/internal/ledger"
 )
 
+// heard reads what a test writes: values, and the reasons of holes. A reset comes before
+// everything that is acknowledged, but for one that is late.
 func heard(text string) (h []ledger.Heard) {
 	epoch := 0
 	for word := range strings.FieldsSeq(text) {
@@ -14,10 +17,15 @@ func heard(text string) (h []ledger.Heard) {
 			h = append(h, ledger.Heard{Value: v, Epoch: epoch})
 			continue
 		}
-		if word == "reset" {
+		hole := ledger.Heard{Hole: word, Epoch: epoch}
+		switch word {
+		case "late":
+			hole.Hole, hole.At = "reset", time.Now()
+			epoch++
+		case "reset":
 			epoch++
 		}
-		h = append(h, ledger.Heard{Hole: word, Epoch: epoch})
+		h = append(h, hole)
 	}
 	return h
 }

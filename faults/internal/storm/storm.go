@@ -45,7 +45,7 @@ type Storm struct {
 
 	mu       sync.Mutex
 	outcomes map[string]int // of sends, by what was answered
-	gap      time.Duration  // the longest time in which nothing was acknowledged
+	gap      time.Duration  // the longest time in which no site channel's value was acknowledged
 	acked    time.Time      // when something was
 }
 
@@ -161,7 +161,7 @@ func (s *Storm) post(node, path, channel string, v ledger.Value, form url.Values
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcomes[outcome]++
-	if acked {
+	if acked && path == "/publish" {
 		s.gap, s.acked = max(s.gap, time.Since(s.acked)), time.Now()
 	}
 	return acked

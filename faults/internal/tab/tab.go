@@ -210,7 +210,7 @@ func (t *Tab) take(e sse.Event) {
 
 // note needs t.mu.
 func (t *Tab) note(channel string, h ledger.Heard) {
-	h.Epoch = t.epoch[channel]
+	h.Epoch, h.At = t.epoch[channel], time.Now()
 	t.heard[channel] = append(t.heard[channel], h)
 }
 
