@@ -57,7 +57,7 @@
 // An Append is one message to the leader and its replicas, and a question to the
 // leader of the names stream that all calls of a moment share. A Read fetches all
 // that follows its position, whatever its max. A log is a subject, and costs
-// each server about a kilobyte besides its entries. A stream has one leader:
+// each server about two kilobytes besides its entries. A stream has one leader:
 // Shards spreads the logs of a class over several.
 //
 // An Engine has two connections and a few goroutines, and one for each service and each
