@@ -46,7 +46,7 @@
 // For up to seven seconds after a leader lost its majority it does not know that,
 // and who is on its side of the cut may miss what is new on the other. Nobody there
 // is told that a log was trimmed, is gone or is another because of it: that is only
-// said after a write which a majority acknowledged. Health fails at once.
+// said after a write which a majority acknowledged. Health fails there within 2 s.
 //
 // An election takes 4 to 9 s, in which nothing is stored in the streams that the
 // server led. An item with an ID is sent again until it is stored or its context
@@ -57,7 +57,7 @@
 // An Append is one message to the leader and its replicas, and a question to the
 // leader of the names stream that all calls of a moment share. A Read fetches all
 // that follows its position, whatever its max. A log is a subject, and costs
-// each server about a kilobyte besides its entries. A stream has one leader:
+// each server about two kilobytes besides its entries. A stream has one leader:
 // Shards spreads the logs of a class over several.
 //
 // An Engine has two connections and a few goroutines, and one for each service and each

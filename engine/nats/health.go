@@ -138,8 +138,11 @@ func (e *Engine) beatAll() error {
 }
 
 // isDeleted reports that a stream of logs was deleted by hand, whether or not it was
-// made anew since.
+// made anew since. While a stream has no leader nobody answers that, and it is not
+// waited for long.
 func (e *Engine) isDeleted(ctx context.Context, s *stream) bool {
+	ctx, cancel := context.WithTimeout(ctx, attempt/4)
+	defer cancel()
 	now, err := e.js.Stream(ctx, s.name)
 	deleted := isNoStream(err) || err == nil && now.CachedInfo().Config.Subjects[0] != s.root+".>"
 	if deleted {

@@ -85,6 +85,8 @@ func serve(text string) error {
 type Processes struct {
 	t       testing.TB
 	configs []embedded.Config
+	prepare []func(i int, cmd *exec.Cmd)
+
 	mu      sync.Mutex
 	running []*process
 }
@@ -101,11 +103,12 @@ func Start(t testing.TB, n int) *Processes {
 	return StartConfigs(t, Configs(t, n))
 }
 
-// StartConfigs is Start with servers that somebody else configured: on addresses
-// in other network namespaces, say.
-func StartConfigs(t testing.TB, configs []embedded.Config) *Processes {
+// StartConfigs is Start with servers that somebody else configured. Each prepare may
+// change how server i is run, also when it is started again: by "ip netns exec", say,
+// with cmd.Path and cmd.Args behind it.
+func StartConfigs(t testing.TB, configs []embedded.Config, prepare ...func(i int, cmd *exec.Cmd)) *Processes {
 	t.Helper()
-	p := &Processes{t: t, configs: configs, running: make([]*process, len(configs))}
+	p := &Processes{t: t, configs: configs, prepare: prepare, running: make([]*process, len(configs))}
 	t.Cleanup(p.end)
 	for i := range configs {
 		p.Restart(i)
@@ -147,6 +150,9 @@ func (p *Processes) Restart(i int) {
 	cmd.Env = append(os.Environ(), childConfig+"="+string(text))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = attributes()
+	for _, prepare := range p.prepare {
+		prepare(i, cmd)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		p.t.Fatal(err)
