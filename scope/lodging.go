@@ -293,7 +293,7 @@ const fillBytes = 64 << 10
 // it. It needs the process's lock.
 func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 	p := l.process
-	k, again, size := q.number, q.number < p.number, len(l.fresh)*overhead
+	k, again, size := q.number, q.number < p.number, 64+len(l.fresh)*overhead
 	before := p.number
 	if q.busy {
 		t := nothing
@@ -316,7 +316,7 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 			}
 			return t, nil, k
 		}
-		if size += len(e.data) + overhead; size > most && len(events) > 0 {
+		if size += e.size(); size > most && len(events)+len(l.fresh) > 0 {
 			break // it comes again with the next answer
 		}
 		k = e.number
@@ -329,13 +329,22 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 	return nothing, events, k
 }
 
-// overhead is what an event takes besides its value, at most: two names, numbers
-// and a reason.
+// overhead is what an event, and the answer around it, takes besides its value, at
+// most: two names, numbers and a reason.
 const overhead = 512
+
+// size is what the event takes in an answer, at most.
+func (e *processEvent) size() int {
+	return len(e.data) + len(e.channel) + len(e.event) + len(e.reason) + 24
+}
 
 // news is the reply that has events.
 func news(events []processEvent, number uint64, reading bool) parcel {
-	reply := parcel{byte(wasDone)}.flags(reading).number(number).number(uint64(len(events)))
+	size := 64
+	for i := range events {
+		size += events[i].size()
+	}
+	reply := append(make(parcel, 0, size), byte(wasDone)).flags(reading).number(number).number(uint64(len(events)))
 	for i := range events {
 		reply = events[i].parcel(reply)
 	}
