@@ -46,6 +46,15 @@ func New(config ...Config) fiber.Handler { return middleware.New(config...) }
 // NewSite returns a site of its own lifetimes and bounds: see [scope.NewSite].
 func NewSite(config ...SiteConfig) *scope.Site { return scope.NewSite(config...) }
 
+// ReadyConfig says how Ready answers.
+type ReadyConfig = middleware.ReadyConfig
+
+// Ready returns a handler for a load balancer's readiness probe: see
+// [middleware.Ready].
+func Ready(site *scope.Site, config ...ReadyConfig) fiber.Handler {
+	return middleware.Ready(site, config...)
+}
+
 // Site returns the site that serves the request: see [middleware.Site].
 func Site(c *fiber.Ctx) *scope.Site { return middleware.Site(c) }
 

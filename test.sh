@@ -1,7 +1,7 @@
 #!/bin/sh
-# All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, nginx,
-# HAProxy, Caddy, curl and Node from Debian's packages where they are missing and it
-# may (as root, with apt-get). Where it may not, their tests are skipped and say so;
+# All tests, on a fresh machine: needs Go, and installs Chromium, Firefox, WebKitGTK,
+# nginx, HAProxy, Caddy, curl, Node and Redis from Debian's packages where they are missing
+# and it may (as root, with apt-get). Where it may not, their tests are skipped and say so;
 # with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")"
@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock bench e2e"
+modules="middleware/stock bench e2e engine/redis engine/nats engine/nats/embedded faults"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -53,14 +53,26 @@ step "Fiber's stock middlewares around Comet"
 
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
-GOWORK= go vet ./... ./bench/... ./e2e/... ./middleware/stock/...
+GOWORK= go vet ./... $(for module in $modules; do echo "./$module/..."; done)
+
+step "engines on real servers: Redis, and NATS, alone and as three processes"
+if ! command -v redis-server >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null || echo "could not be installed: redis-server"
+fi
+if [ "${CI:-}" = true ]; then
+	COMET_REDIS=required
+	export COMET_REDIS
+fi
+(cd engine/redis && go test -race -shuffle=on -timeout 10m ./...)
+(cd engine/nats && go test -race -timeout 5m ./...)
+(cd engine/nats/embedded && go test -race -timeout 10m ./...)
 
 step "browsers and proxies"
 missing=
 for browser in chromium firefox-esr; do
 	command -v "$browser" >/dev/null 2>&1 || missing="$missing $browser"
 done
-for tool in nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do
+for tool in WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do
 	command -v "${tool%:*}" >/dev/null 2>&1 || missing="$missing ${tool#*:}"
 done
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -72,4 +84,6 @@ if [ "${CI:-}" = true ]; then
 	COMET_PROXIES=required
 	export COMET_BROWSER COMET_PROXIES
 fi
-cd e2e && go test -race -timeout 10m -v ./...
+began=$(date +%s)
+(cd e2e && go test -race -timeout 10m -v ./...)
+echo "the browsers and proxies took $(($(date +%s) - began)) s"

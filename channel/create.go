@@ -22,6 +22,10 @@ import (
 // and, if it has a name, its running stream or Sender. Then it is collected, as
 // if closed. A client process holds its channels until it ends.
 //
+// While a shared engine is away, a stream that is read waits for it; if it may have
+// the last value and does not say so within 90 s, the channel ends with
+// engine.ErrUnknown, and with SiteConfig.PublishWithin below 0 at the first error.
+//
 // Errors, all before s is touched, so that it can be used again: ErrBadConfig
 // (two configs, fields that contradict each other, an encoding that cannot
 // carry a T), ErrBadName, ErrNameTaken, ErrReused, ErrFull (a clone that fell
@@ -53,6 +57,7 @@ func CreateNewest[T any](site *scope.Site, s *Stream[T], config ...NewestConfig)
 
 // create makes a channel whose values go into it as they come.
 func create[T any](o scope.Owner, s *Stream[T], sp scope.Spec, e Encoding) (*Channel[T], error) {
+	sp.Patient = s != nil && s.head != nil && s.head.fan.source != nil
 	h, enc, err := register(o, s, sp, e)
 	if err != nil {
 		return nil, err

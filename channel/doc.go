@@ -117,6 +117,12 @@
 // send is never what it should be: validate it, and take who it is from
 // [Received], never from the value.
 //
+// # What other instances say
+//
+// [External] has a page hear another instance by itself. [Follow] reads another
+// instance's channel in Go, where both share an engine: value by value with its
+// position, in a loop, or as the stream of a channel here.
+//
 // # Encodings
 //
 // An [Encoding] is not generic: [JSON], the default, [Text], [HTML], or a

@@ -36,7 +36,9 @@ type Duplex[In, Out any] struct {
 // be added, accept is AsSent. It runs while the page waits, one value of a tab at
 // a time, for many tabs at once, for ten seconds at most.
 //
-// The answer {"state": "taken"} says that the value is in the channel. Of several
+// The answer {"state": "taken"} says that the value is in the channel. One that is
+// repeated under its number, because a shared engine did not answer, is there once,
+// if no more than two minutes have passed. Of several
 // values in one command those before a refused one have been said; the answer
 // tells how many. Who may not hear a site's channel, by Config.Allow, may not send
 // to it either.
@@ -93,7 +95,7 @@ func (d *Duplex[In, Out]) say(ctx context.Context, accept func(context.Context, 
 	for i, v := range values {
 		out, err := accept(ctx, v.Received)
 		if err == nil {
-			err = d.sender.Send(ctx, out)
+			err = unpublished(d.sender.sendOnce(ctx, v.id, out))
 		}
 		var refusal *Refusal
 		switch {
@@ -107,6 +109,19 @@ func (d *Duplex[In, Out]) say(ctx context.Context, accept func(context.Context, 
 		}
 	}
 	return len(values), nil
+}
+
+// unpublished asks the page to send again what an engine did not take in time.
+func unpublished(err error) error {
+	for _, temporary := range []error{engine.ErrUnknown, engine.ErrUnavailable, context.DeadlineExceeded} {
+		if errors.Is(err, temporary) && !errors.Is(err, ErrClosed) {
+			return &scope.CommandError{
+				Code: "full", RetryAfter: fullAgain,
+				Message: "the channel cannot take values now: send this again, with the same number if it has one",
+			}
+		}
+	}
+	return err
 }
 
 // Name returns the name of the channel and of the inbox.

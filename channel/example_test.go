@@ -7,8 +7,10 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/engine/memory"
 	"github.com/ocsigo/comet/scope"
 )
 
@@ -182,6 +184,65 @@ func ExampleExternal() {
 	link := must(site.Link(context.Background(), nil, 0, news)) // in a handler: comet.Open(c, news)
 	fmt.Println(link.Base)
 	// Output: https://news.example.org/comet
+}
+
+// A program hears what another one says on the engine that they share. Here both are
+// in one process.
+func ExampleFollow() {
+	log := memory.New() // elsewhere: an engine that processes share
+	news := scope.NewSite(scope.SiteConfig{Engine: log, Prefix: "news"})
+	app := scope.NewSite(scope.SiteConfig{Engine: log, Prefix: "app"})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	headlines, stream := channel.Push[string]()
+	must(channel.Create(news, stream, channel.Config{Name: "headlines"}))
+	headlines.Send(ctx, "it rains")
+	headlines.Send(ctx, "it pours")
+
+	f, err := channel.Follow[string](ctx, app, channel.FollowConfig{Prefix: "news", Name: "headlines", History: 10})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	for headline, err := range f.All(ctx) {
+		var hole *channel.HoleError
+		if errors.As(err, &hole) {
+			fmt.Println("missed some:", hole.Reason)
+			continue // it goes on after the hole
+		} else if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(headline.Value) // and headline.Position is where to go on
+		if headline.Value == "it pours" {
+			break
+		}
+	}
+	// Output:
+	// it rains
+	// it pours
+}
+
+// What another instance says is said again in a channel of this site.
+func ExampleFollowing_Stream() {
+	log := memory.New()
+	news := scope.NewSite(scope.SiteConfig{Engine: log, Prefix: "news"})
+	app := scope.NewSite(scope.SiteConfig{Engine: log, Prefix: "app"})
+	ctx := context.Background()
+	headlines, stream := channel.Push[string]()
+	must(channel.Create(news, stream, channel.Config{Name: "headlines"}))
+
+	f := must(channel.Follow[string](ctx, app, channel.FollowConfig{Prefix: "news", Name: "headlines"}))
+	mirror := must(channel.Create(app, f.Stream(nil), channel.Config{Name: "mirror"}))
+	tab := must(open(app, nil, mirror))
+	headlines.Send(ctx, "the sun is back")
+	tab.show(1)
+	f.Close()
+	<-mirror.Done()
+	// Output:
+	// mirror "the sun is back"
 }
 
 func ExampleFind() {

@@ -43,6 +43,8 @@ func (f *fakeFeed) Put(ctx context.Context, data []byte) error {
 	return nil
 }
 
+func (f *fakeFeed) PutOnce(ctx context.Context, _ string, data []byte) error { return f.Put(ctx, data) }
+
 // End calls back as scope does: once, without a lock.
 func (f *fakeFeed) End(cause error) {
 	f.mu.Lock()

@@ -127,10 +127,10 @@ type delivery struct {
 }
 
 // put reports, if it fails, whether that is because the channel has ended.
-func (d delivery) put(ctx context.Context) (gone bool, err error) {
+func (d delivery) put(ctx context.Context, id string) (gone bool, err error) {
 	data, err := d.head.encoded(d.waiting)
 	if err == nil {
-		err = d.head.feed.Put(ctx, data)
+		err = d.head.feed.PutOnce(ctx, id, data)
 	}
 	if err == nil {
 		return false, nil
@@ -223,8 +223,8 @@ func (f *fan) failed(p payload) error {
 }
 
 // send gives payloads to the channels, waiting for each that takes them
-// directly.
-func (f *fan) send(ctx context.Context, payloads []payload) error {
+// directly. id is that of the value, "" for none.
+func (f *fan) send(ctx context.Context, id string, payloads []payload) error {
 	var buf [1]delivery
 	out := f.distribute(payloads, buf[:0])
 	for _, h := range out.ended {
@@ -236,7 +236,7 @@ func (f *fan) send(ctx context.Context, payloads []payload) error {
 	var failed, over []error
 	taken := out.kept
 	for _, d := range out.direct {
-		gone, err := d.put(ctx)
+		gone, err := d.put(ctx, id)
 		switch {
 		case err == nil:
 			taken = true

@@ -10,6 +10,8 @@ import (
 type feed interface {
 	// Put takes data over and says whether the channel took it.
 	Put(ctx context.Context, data []byte) error
+	// PutOnce is Put of a value with an ID; "" is none.
+	PutOnce(ctx context.Context, id string, data []byte) error
 	// End ends the channel with cause; a channel that has ended stays as it is.
 	End(cause error)
 }

@@ -22,10 +22,12 @@ type inQueue[T any] struct {
 	end                error
 }
 
-// An arrival is a value, and how long its JSON was.
+// An arrival is a value, how long its JSON was, and by what a repeated one is
+// known.
 type arrival[T any] struct {
 	Received[T]
 	bytes int
+	id    string
 }
 
 func newInQueue[T any](values, bytes int) *inQueue[T] {

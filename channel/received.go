@@ -77,7 +77,7 @@ func arrivals[T any](s scope.Sent, validate func(T) error) ([]arrival[T], error)
 		if err != nil {
 			return nil, invalid(i, err)
 		}
-		values[i] = arrival[T]{Received[T]{Value: v, Process: s.Process, Reader: s.Reader}, len(data)}
+		values[i] = arrival[T]{Received[T]{Value: v, Process: s.Process, Reader: s.Reader}, len(data), s.ID(i)}
 	}
 	return values, nil
 }

@@ -33,8 +33,9 @@ func Push[T any](config ...StreamConfig) (*Sender[T], *Stream[T]) {
 // be built of a request's strings, which Fiber reuses.
 //
 // Nil means that the channel keeps the value, or, in front of an unlimited
-// channel or a clone's head, that it waits there. Send waits only where the
-// channel's engine does, for at most as long as ctx lasts. Errors:
+// channel or a clone's head, that it waits there. Send waits only for a shared
+// engine, for at most as long as ctx lasts; values of one channel are stored in
+// the order in which Send was called. Errors:
 //   - ErrUnclaimed: no channel uses the stream; nothing is kept. That changes
 //     with the first Create.
 //   - ErrClosed: the channel has ended, or the stream was closed; no later Send
@@ -42,15 +43,23 @@ func Push[T any](config ...StreamConfig) (*Sender[T], *Stream[T]) {
 //     ErrProcessGone, ErrFull, or the failure.
 //   - ErrFull without ErrClosed: too much waits in front of an unlimited
 //     channel; v was not taken, later values may be.
-//   - ErrTooLarge, ctx's error, or the engine's: v was not taken, or an engine
-//     cannot say; the channel goes on.
+//   - ErrTooLarge: v was not taken; the channel goes on.
+//   - engine.ErrUnavailable and others of a shared engine, after it was asked
+//     again for SiteConfig.PublishWithin, or at once when too much waits for it:
+//     v was not taken; the channel goes on.
+//   - engine.ErrUnknown: as before, but the engine may have v, or get it yet: to
+//     send it again may say it twice.
+//   - ctx's error: v was not taken, unless the error is engine.ErrUnknown too.
 //   - what the encoding says about a value that it cannot carry; the channel
 //     goes on. A panic in it is a *PanicError and ends the channel.
 //
 // With clones, nil means that some head has the value. Heads that have ended
 // are passed over while others live. The errors of those that live are joined,
 // and do not keep the value from the others.
-func (s *Sender[T]) Send(ctx context.Context, v T) error {
+func (s *Sender[T]) Send(ctx context.Context, v T) error { return s.sendOnce(ctx, "", v) }
+
+// sendOnce is Send of a value with an ID, which a shared engine stores once.
+func (s *Sender[T]) sendOnce(ctx context.Context, id string, v T) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -65,7 +74,7 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 			return s.fan.failed(p)
 		}
 	}
-	return s.fan.send(ctx, payloads)
+	return s.fan.send(ctx, id, payloads)
 }
 
 // Close ends the stream: its channels end as by io.EOF, after what waits for

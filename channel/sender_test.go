@@ -356,4 +356,7 @@ func BenchmarkPump(b *testing.B) {
 type discard struct{}
 
 func (discard) Put(context.Context, []byte) error { return nil }
-func (discard) End(error)                         {}
+func (d discard) PutOnce(ctx context.Context, _ string, data []byte) error {
+	return d.Put(ctx, data)
+}
+func (discard) End(error) {}

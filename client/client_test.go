@@ -48,25 +48,28 @@ func minified(t *testing.T, name string) int {
 	return packed.Len()
 }
 
-// The core stays within 3 KB, and README.md tells how large it is.
+// The core stays within 3 KB, and README.md tells how large it is and what sends.
 func TestSize(t *testing.T) {
-	const most = 3 << 10
-	n := minified(t, "comet.js")
-	if n > most {
-		t.Errorf("comet.js has %d bytes minified and gzipped, at most %d are allowed", n, most)
-	}
-	t.Logf("comet.js: %d bytes minified and gzipped", n)
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := regexp.MustCompile(`(\d),(\d{3}) bytes`).FindSubmatch(text)
-	if said == nil {
-		t.Fatal("README.md does not say how many bytes it has")
+	said := regexp.MustCompile(`(\d),(\d{3}) bytes`).FindAllSubmatch(text, -1)
+	files := []string{"comet.js", "comet-send.js"}
+	if len(said) != len(files) {
+		t.Fatalf("README.md says %d sizes in bytes, want those of %q", len(said), files)
 	}
-	figure, _ := strconv.Atoi(string(said[1]) + string(said[2]))
-	if max(figure-n, n-figure) > 10 { // another compressor may differ by a little
-		t.Errorf("README.md says %d bytes, measured are %d", figure, n)
+	for i, file := range files {
+		const most = 3 << 10
+		n := minified(t, file)
+		if n > most {
+			t.Errorf("%s has %d bytes minified and gzipped, at most %d are allowed", file, n, most)
+		}
+		t.Logf("%s: %d bytes minified and gzipped", file, n)
+		figure, _ := strconv.Atoi(string(said[i][1]) + string(said[i][2]))
+		if max(figure-n, n-figure) > 10 { // another compressor may differ by a little
+			t.Errorf("README.md says that %s has %d bytes, measured are %d", file, figure, n)
+		}
 	}
 }
 
@@ -126,7 +129,13 @@ func TestFiles(t *testing.T) {
 
 // The clocks: back-off, watchdog, idle pauses (eliom.md 1d and 2.7), by a clock
 // that the test moves.
-func TestActivity(t *testing.T) {
+func TestActivity(t *testing.T) { inNode(t, "testdata/activity.test.mjs") }
+
+// Sends: their order and numbers, what is repeated and when, what is refused.
+func TestSending(t *testing.T) { inNode(t, "testdata/send.test.mjs") }
+
+func inNode(t *testing.T, file string) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -134,7 +143,7 @@ func TestActivity(t *testing.T) {
 		}
 		t.Skip("node is not installed (Debian: apt-get install nodejs)")
 	}
-	if out, err := exec.Command(node, "--no-warnings", "--test", "testdata/activity.test.mjs").CombinedOutput(); err != nil {
+	if out, err := exec.Command(node, "--no-warnings", "--test", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

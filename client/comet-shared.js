@@ -104,6 +104,7 @@ class Feed {
   }
 
   close() {
+    this.#source.onerror = this.#source.close; // as in comet.js
     this.#source.close();
   }
 

@@ -106,6 +106,9 @@ export interface Channel<T> extends Emitter<ChannelEvents<T>>, AsyncIterable<T> 
 }
 
 export interface Comet<C extends Values = Record<string, any>> extends Emitter<CometEvents> {
+  /** What connect was given, with the defaults. */
+  readonly url: string;
+  readonly options: Readonly<Required<Options>>;
   readonly state: State;
   readonly why: string;
   /** The channel of this name; the same one every time, until it has ended. What the event stream does not carry is registered. */

@@ -70,19 +70,17 @@ class Channel extends EventTarget {
 
   async *[Symbol.asyncIterator]() {
     const items = this.#kept.splice(0), reader = { items };
-    let left = true; // by its loop, and not by what it heard
+    let left = false; // by its loop, and not by what it heard
     this.#readers.add(reader);
     try {
       for (;;) {
         if (items.length) {
           const { value, error } = items.shift();
-          if (error) {
-            left = false;
-            throw error;
-          }
+          if (error) throw error;
+          left = true;
           yield value;
-        } else if (this.#over) {
           left = false;
+        } else if (this.#over) {
           if (this.#over.error) throw this.#over.error;
           return;
         } else {
@@ -159,8 +157,6 @@ const controls = ["hello", "hb", "full", "end", "closed", "gone", "superseded"];
 export class Comet extends EventTarget {
   state = "connecting";
   why = "";
-  #url;
-  #options;
   #source = null;
   #last = ""; // the newest id
   #phase = 0; // of the source: 1 when it is open, 2 after its hello, 0 again when it fails
@@ -179,21 +175,21 @@ export class Comet extends EventTarget {
 
   constructor(url, options) {
     super();
-    this.#url = url;
+    this.url = url;
     this.#without = /[?&]p=/.test(url) ? "" : "unavailable";
-    this.#options = { ...defaults, ...options };
+    this.options = { ...defaults, ...options };
     for (const type of ["visibilitychange", "pagehide", "pageshow", "freeze", "resume", "online"]) {
       addEventListener(type, this.#page, { signal: this.#life.signal, capture: true }); // on their way to the document
     }
-    if (document.hidden && this.#options.idleAfter < Infinity) this.#idle(true);
+    if (document.hidden && this.options.idleAfter < Infinity) this.#idle(true);
     else this.#open();
   }
 
-  channel(name, { from = "-0", event = name, parse = this.#options.parse } = {}) {
+  channel(name, { from = "-0", event = name, parse = this.options.parse } = {}) {
     let home = this.#homes.get(name);
     if (home) return home.channel;
     home = {
-      name, from, parse, event: event || "message", queue: this.#options.queue, pulls: 0,
+      name, from, parse, event: event || "message", queue: this.options.queue, pulls: 0,
       ask: () => this.#ask(home),
       leave: () => this.#leave(home),
     };
@@ -228,13 +224,14 @@ export class Comet extends EventTarget {
   #open() {
     this.#shut();
     this.#phase = 0;
-    const { EventSource, withCredentials } = this.#options;
+    const { EventSource, withCredentials } = this.options;
     const source = this.#source = new EventSource(
-      this.#url + "&pull=ask" + (this.state === "idle" ? "&wait=no" : "") + (this.#last && "&after=" + encodeURIComponent(this.#last)),
+      this.url + "&pull=ask" + (this.state === "idle" ? "&wait=no" : "") + (this.#last && "&after=" + encodeURIComponent(this.#last)),
       { withCredentials },
     );
     source.onopen = () => (this.#phase = 1);
-    source.onerror = () => source === this.#source && this.#failed();
+    // WebKit opens a source again that was closed when its page comes out of the back-forward cache.
+    source.onerror = () => (source === this.#source ? this.#failed() : source.close());
     for (const name of controls) source.addEventListener("comet:" + name, this.#hear);
     for (const { event } of this.#homes.values()) source.addEventListener(event, this.#hear);
     this.#watch();
@@ -259,14 +256,14 @@ export class Comet extends EventTarget {
   #again(why) {
     if (this.state === "idle") return this.#idle();
     this.#shut();
-    if (this.#failures >= this.#options.retries) return this.#stop("paused", why);
+    if (this.#failures >= this.options.retries) return this.#stop("paused", why);
     const pause = this.#pause(this.#failures++);
     this.#set("connecting", why, pause);
     this.#timer = setTimeout(() => this.#open(), pause);
   }
 
   #pause(failures) {
-    const [first, most] = this.#options.retry;
+    const [first, most] = this.options.retry;
     return Math.min(most, first * 2 ** (failures / 2)) * (0.75 + Math.random() / 2);
   }
 
@@ -310,7 +307,7 @@ export class Comet extends EventTarget {
 
   #look() {
     clearTimeout(this.#hiding);
-    const { state } = this, { idleAfter } = this.#options;
+    const { state } = this, { idleAfter } = this.options;
     if (!document.hidden || idleAfter === Infinity) {
       if (state === "idle" || !this.#source) this.restart();
     } else if (state === "paused") this.#idle(true);
@@ -318,7 +315,7 @@ export class Comet extends EventTarget {
   }
 
   #idle(now) {
-    const poll = this.#options.idlePoll;
+    const poll = this.options.idlePoll;
     if (this.state !== "idle") this.#idleSince = Date.now();
     this.#stop(poll ? "idle" : "paused", "hidden");
     if (!poll) return;
@@ -374,7 +371,7 @@ export class Comet extends EventTarget {
   }
 
   #hello({ heartbeat, processes = [], channels = [] }) {
-    this.#silence = heartbeat * this.#options.stall;
+    this.#silence = heartbeat * this.options.stall;
     if (this.#phase < 2) {
       this.#phase = 2;
       this.#failures = 0;
@@ -413,7 +410,8 @@ export class Comet extends EventTarget {
     home.pull = heard?.pull;
     if (heard) return this.#ask(home); // of one that was left, nothing is asked until the server has said so
     if (home.registered) return;
-    if (!this.#process) return this.#without && this.#lose(name, closing(name, this.#without));
+    // Where nothing at all is heard, what comes next says why.
+    if (!this.#process) return this.#without && this.#heard.size && this.#lose(name, closing(name, this.#without));
     home.registered = true;
     const { state } = await this.#command({ register: `${name}@${from}` });
     if (!state || state === "closed") this.#lose(name, closing(name, "unavailable"));
@@ -443,7 +441,7 @@ export class Comet extends EventTarget {
     if (shared) return shared;
     for (let failures = 0; this.state !== "closed"; failures++) {
       try {
-        const answer = await fetch(this.#url, { method: "POST", body: new URLSearchParams(form), keepalive: true, credentials: "include" });
+        const answer = await fetch(this.url, { method: "POST", body: new URLSearchParams(form), keepalive: true, credentials: "include" });
         const body = await answer.json();
         if (answer.status < 409 || answer.status === 410 || body.expected) return body;
       } catch {

@@ -206,16 +206,17 @@ func (tab *roomTab) send(t *testing.T, texts ...string) {
 
 // A gate stands between browsers and the room that it is to lead to, on one address for as long as the test lasts.
 type gate struct {
-	t       *testing.T
-	url     string
-	addr    string
-	to      atomic.Pointer[room]
-	refuse  atomic.Int32 // so many requests for event streams get 503
-	refused atomic.Int32
-	deaf    atomic.Int32 // of so many commands the answers are lost, after they were carried out
-	silent  atomic.Bool  // nothing is passed on of what the room says
-	streams atomic.Int32 // event streams that are open
-	most    atomic.Int32 // at once, ever
+	t        *testing.T
+	url      string
+	addr     string
+	to       atomic.Pointer[room]
+	refuse   atomic.Int32 // so many requests for event streams get 503
+	refused  atomic.Int32
+	deaf     atomic.Int32 // of so many commands the answers are lost, after they were carried out
+	silent   atomic.Bool  // nothing is passed on of what the room says
+	keepable atomic.Bool  // forgets that pages must not be stored, so that the browser keeps them for the way back
+	streams  atomic.Int32 // event streams that are open
+	most     atomic.Int32 // at once, ever
 
 	mu     sync.Mutex
 	server *http.Server
@@ -318,6 +319,9 @@ func (f *gate) swallow(r *http.Request, to *url.URL) {
 
 // mute lets an event stream stall while the gate is silent: its connection stays, and nothing comes.
 func (f *gate) mute(answer *http.Response) {
+	if f.keepable.Load() {
+		answer.Header.Del("Cache-Control")
+	}
 	if !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") {
 		return
 	}

@@ -50,6 +50,7 @@ func serveCompressed(listener net.Listener, codings []string) error {
 // Rule 2, compressed: a replay, large values that are shared and small ones that are not are heard as they are said, each without the
 // next; and the clean end as one.
 func TestCompressed(t *testing.T) {
+	t.Parallel()
 	for _, coding := range []string{"gzip", "zstd"} {
 		t.Run(coding, func(t *testing.T) {
 			inEachBrowser(t, func(t *testing.T, in string) {

@@ -1,4 +1,4 @@
-// Package e2e looks at Comet through real browsers: Chromium and Firefox.
+// Package e2e looks at Comet through real browsers: Chromium, Firefox and WebKitGTK.
 //
 // The tests build and start the programs as a person would, open them in a browser and look at the page. They have a module
 // of their own so that the library's go.mod stays free of what only they need.
@@ -6,12 +6,15 @@
 //	cd e2e && go test ./...
 //
 // Where a browser is missing its tests are skipped, and say so; COMET_BROWSER=required makes that a failure, for machines
-// that are meant to have them (Debian: apt-get install chromium firefox-esr). Screenshots are left in artifacts/.
+// that are meant to have them (Debian: apt-get install chromium firefox-esr webkit2gtk-driver xvfb). Screenshots are left in
+// artifacts/.
 //
 // What a test is made of:
 //
 //   - newSession and newSessionIn give a session, its open a tab; eval, until, click, write and navigate are done to that.
-//     inEachBrowser runs a test in all browsers. They are started once, for all tests.
+//     inEachBrowser runs a test in Chromium and Firefox, inWebKitToo in all three, inChromium in that alone. They are started
+//     once, for all tests; each serves a few of them at once, and how long they took is printed at the end.
+//   - until waits for a condition in the page; it is the page that looks.
 //   - start runs an example, serve a server of this package, each as a process of its own that can be killed and
 //     restarted on its port. reserve gives a port that refuses connections.
 //   - newFront stands before a server as a TCP port that refuses, answers 503, cuts or stalls; newProxy as an HTTP proxy.

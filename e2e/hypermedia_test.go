@@ -99,7 +99,7 @@ func buildHypermedia() (dir string, err error) {
 		return dir, err
 	}
 	laid := map[string]string{}
-	build := []string{"build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", dir + string(filepath.Separator)}
+	build := []string{"build", "-ldflags=-s -w", "-overlay", filepath.Join(dir, "overlay.json"), "-o", dir + string(filepath.Separator)}
 	for _, name := range hypermedia {
 		text, err := os.ReadFile(filepath.Join("..", "docs", "hypermedia", name+".md"))
 		if err != nil {
@@ -137,6 +137,7 @@ func buildHypermedia() (dir string, err error) {
 // TestHypermedia: the pages of docs/hypermedia, as they stand there, with the clients from npm. A client that knows nothing
 // of Comet hears every value once over a lost connection (rules 1 to 3), and the control events do it no harm (rule 15).
 func TestHypermedia(t *testing.T) {
+	t.Parallel()
 	npm, err := filepath.Abs(filepath.Join("npm", "node_modules"))
 	if err != nil {
 		t.Fatal(err)

@@ -125,7 +125,7 @@ var views = []struct {
 }
 
 func TestLooks(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	chat, mail := start(t, "chat"), start(t, "mailcount", "-every", "200ms")
 	s, other := newSession(t), newSession(t)
 	room, inbox := s.chat(chat.url), s.open(mail.url)
@@ -167,7 +167,7 @@ func TestLooks(t *testing.T) {
 
 // What was missed is marked for those who do not want things to move, too, and does not move.
 func TestLooksWithoutMotion(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
 	tab.prefer("prefers-reduced-motion", "reduce")

@@ -77,8 +77,11 @@ func TestPinID(t *testing.T) {
 		{name: "an event without an id keeps it", answer: first("id: a\ndata: 1\n\ndata: 2\n\n"),
 			want: []string{"open", `message "1" #a`, `message "2" #a`, cut, "open", `message "back with a" #a`}},
 		{name: "an id alone moves the cursor in Chromium only", answer: first("id: a\ndata: 1\n\nid: b\n\n"),
-			want:   []string{"open", `message "1" #a`, cut, "open", `message "back with b" #b`},
-			differ: map[string][]string{"firefox": {"open", `message "1" #a`, cut, "open", `message "back with a" #a`}}},
+			want: []string{"open", `message "1" #a`, cut, "open", `message "back with b" #b`},
+			differ: map[string][]string{
+				"firefox": {"open", `message "1" #a`, cut, "open", `message "back with a" #a`},
+				"webkit":  {"open", `message "1" #a`, cut, "open", `message "back with a" #a`},
+			}},
 		{name: "an id with empty data moves it", answer: first("id: a\ndata: 1\n\nid: b\ndata\n\n"),
 			want: []string{"open", `message "1" #a`, `message "" #b`, cut, "open", `message "back with b" #b`}},
 		{name: "an id with a name and empty data moves it", answer: first("id: a\ndata: 1\n\nevent: comet:end\nid: b\ndata:\n\n"),

@@ -47,7 +47,7 @@ func servePlain(listener net.Listener, _ []string) error {
 
 // Rule 3: one line of script is enough to hear a channel.
 func TestPlainEventSource(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := serve(t, "plain")
 		p.say("before the page")
@@ -62,7 +62,7 @@ func TestPlainEventSource(t *testing.T) {
 
 // Rules 1 and 8: a server that was killed and comes back tells a plain EventSource that its log is another one.
 func TestPlainEventSourceServerRestarts(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := serve(t, "plain")
 		tab := s.open(p.url)

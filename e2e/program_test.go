@@ -28,7 +28,7 @@ func buildPrograms() {
 	if programs.err != nil {
 		return
 	}
-	build := exec.Command("go", "build", "-o", programs.dir+string(filepath.Separator), "./examples/chat", "./examples/mailcount")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", programs.dir+string(filepath.Separator), "./examples/chat", "./examples/mailcount")
 	build.Dir = ".." // the module that this one tests
 	if output, err := build.CombinedOutput(); err != nil {
 		programs.err = fmt.Errorf("%w\n%s", err, output)

@@ -206,7 +206,7 @@ type pin struct {
 
 // check goes through pins, one after the other, in one tab of each browser.
 func check(t *testing.T, pins []pin) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inWebKitToo(t, func(t *testing.T, in string) {
 		tab := newSessionIn(t, in).open("about:blank")
 		tab.expect("") // browsers write to the console of what is wrong here on purpose
 		for _, pin := range pins {

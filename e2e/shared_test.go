@@ -39,8 +39,31 @@ func leader(tabs []*tab) int {
 	return -1
 }
 
+// A leader that comes out of the back-forward cache follows, and its event stream stays closed.
+func TestSharedBackForward(t *testing.T) { inBrowsers(t, sharedBackForward, "chromium", "webkit") }
+
+func sharedBackForward(t *testing.T, in string) {
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	f.keepable.Store(true)
+	tabs := f.shared(newSessionIn(t, in), 2, "", "chat", "mine")
+	at := leader(tabs)
+	left, stays := tabs[at], tabs[1-at]
+	eval[bool](left, `window.same = true`)
+	left.navigate(f.url + "/blank")
+	r.say("1")
+	stays.wantHeard("chat", "1")
+	eval[bool](left, `history.back(), true`)
+	left.until(`window.same && comet.state === "open"`)
+	r.say("2")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "1", "2")
+	}
+	left.until(`!sources.some(s => s.readyState < 2)`)
+}
+
 // Twelve tabs hold one socket, hear their own channels and the site's, once each, and pages still load.
-func TestSharedTabs(t *testing.T) { inEachBrowser(t, sharedTabs) }
+func TestSharedTabs(t *testing.T) { inWebKitToo(t, sharedTabs) }
 
 func sharedTabs(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -69,7 +92,7 @@ func sharedTabs(t *testing.T, in string) {
 }
 
 // The leader's death moves the event stream and loses and doubles nothing.
-func TestSharedLeaderDies(t *testing.T) { inEachBrowser(t, sharedLeaderDies) }
+func TestSharedLeaderDies(t *testing.T) { inWebKitToo(t, sharedLeaderDies) }
 
 func sharedLeaderDies(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -236,7 +259,7 @@ func sharedIdle(t *testing.T, in string) {
 // A leader that does not run any more, with its connection and its lock, is deposed; when it runs again, it has missed nothing.
 // (Tabs of one Firefox may hang together.)
 func TestSharedLeaderHangs(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{Heartbeat: time.Second})
 	f := newGate(t, r)
 	tabs := f.shared(newSession(t), 3, "", "chat", "mine")
@@ -269,7 +292,7 @@ func TestSharedLeaderHangs(t *testing.T) {
 
 // A server that lost its memory: the tabs go on with what the site has, on one event stream, and say that their processes
 // are gone; a page that is loaded anew takes the lead.
-func TestSharedServerRestart(t *testing.T) { inEachBrowser(t, sharedServerRestart) }
+func TestSharedServerRestart(t *testing.T) { inWebKitToo(t, sharedServerRestart) }
 
 func sharedServerRestart(t *testing.T, in string) {
 	f := newGate(t, newRoom(t, comet.SiteConfig{}))
@@ -353,7 +376,7 @@ func sharedDuplicate(t *testing.T, in string) {
 
 // More tabs than one event stream carries take a second one.
 func TestSharedMoreThanSixteen(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	s := newSession(t)
@@ -371,7 +394,7 @@ func TestSharedMoreThanSixteen(t *testing.T) {
 
 // A leader that the browser froze has let go before; one whose process crashed has its lock taken from it.
 func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
-	t.Parallel()
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	tabs := f.shared(newSession(t), 4, "", "chat", "mine")
@@ -407,7 +430,7 @@ func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
 
 // Rules 1 and 2 for tabs that share: whatever happens to their connections, their leader and themselves, each hears everything
 // once, in order.
-func TestSharedChaos(t *testing.T) { inEachBrowser(t, sharedChaos) }
+func TestSharedChaos(t *testing.T) { inWebKitToo(t, sharedChaos) }
 
 func sharedChaos(t *testing.T, in string) {
 	seed := rand.Uint64()

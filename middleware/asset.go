@@ -10,9 +10,9 @@ import (
 	"github.com/ocsigo/comet/scope"
 )
 
-// Scripts returns the directory from which a page imports comet.js and
-// comet-shared.js, with the final slash: of the innermost Comet, or of the one
-// whose site is named. Its name changes with the files, so browsers keep them for
+// Scripts returns the directory from which a page imports comet.js,
+// comet-shared.js and comet-send.js, with the final slash: of the innermost Comet,
+// or of the one whose site is named. Its name changes with the files, so browsers keep them for
 // good; by the plain name, /comet/comet.js, a file is asked for anew each time and
 // answered 304.
 //

@@ -47,12 +47,16 @@ func (e *entry) framed(event string) *sse.Frame {
 // something. Nothing here does arithmetic on sequences (rule 1).
 type follower struct {
 	log    engine.Engine
+	gate   gate // of the Site, before what reads the log
 	name   engine.Name
 	size   int
 	newest bool
 	ctx    context.Context // of the repairs; ends with the channel's name
 	notify func()          // there is news; must not block
 	fail   func(error)     // the log is gone
+	// remake makes a log that its store lost anew, and watches that. Nil: it is not
+	// this channel's to make, or nobody but its owner can end it.
+	remake func(context.Context) error
 
 	mu        sync.RWMutex
 	ring      *ring.Ring[*entry]
@@ -64,6 +68,7 @@ type follower struct {
 	reborn    uint64                // the ordinal at which the log was last found to have another history
 	repairing bool
 	again     bool // something came up during the repair
+	unwatched bool // the log that was watched is gone, even if there is one of its name
 }
 
 // follow begins: interest first, then what the log keeps, so that nothing can
@@ -75,21 +80,23 @@ func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), e
 	if err != nil {
 		return nil, err
 	}
-	if err := f.load(ctx, false); err != nil {
-		return stop, err
-	}
+	return stop, f.load(ctx, false)
+}
+
+// ready has the follower mend itself from now on. What may call fail begins here, so
+// whoever is called has to know how to stop watching.
+func (f *follower) ready() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.repairing = f.again; f.again {
 		go f.repairLoop()
 	}
-	return stop, nil
 }
 
 // load takes what the log keeps. rewound: what this node has is not in the log's
 // history any more, whatever the epochs say.
 func (f *follower) load(ctx context.Context, rewound bool) error {
-	batch, err := f.log.Last(ctx, f.name, f.size)
+	batch, err := f.askLast(ctx)
 	if err != nil {
 		return err
 	}
@@ -165,8 +172,16 @@ func (f *follower) follows(e engine.Entry) bool {
 	return before.Epoch == f.tail.Epoch && before.Seq == f.tail.Seq && agree(before, f.tail)
 }
 
-// Dirty takes the engine's word that the feed may have lost something.
-func (f *follower) Dirty(error) { f.repair() }
+// Dirty takes the engine's word that the feed may have lost something, or that there
+// will be none any more.
+func (f *follower) Dirty(cause error) {
+	if errors.Is(cause, engine.ErrNoChannel) {
+		f.mu.Lock()
+		f.unwatched = true
+		f.mu.Unlock()
+	}
+	f.repair()
+}
 
 // repair compares with the log's tail and reads what is missing, on a goroutine
 // that ends when it is done. Only one runs at a time.
@@ -190,8 +205,15 @@ func (f *follower) repairLoop() {
 			return
 		}
 		f.again = false
+		unwatched := f.unwatched
 		f.mu.Unlock()
-		err := f.catchUp()
+		err := engine.ErrNoChannel
+		if !unwatched {
+			err = f.catchUp()
+		}
+		if errors.Is(err, engine.ErrNoChannel) && f.remake != nil {
+			err = f.anew()
+		}
 		switch {
 		case err == nil:
 			f.mu.Lock()
@@ -200,7 +222,7 @@ func (f *follower) repairLoop() {
 			f.notify()
 			pause = repairPauseMin
 			continue
-		case errors.Is(err, engine.ErrNoChannel), errors.Is(err, engine.ErrClosed):
+		case errors.Is(err, engine.ErrNoChannel) && f.remake == nil, errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrSpecConflict):
 			f.fail(err)
 			continue // ctx has ended
 		}
@@ -213,6 +235,26 @@ func (f *follower) repairLoop() {
 		}
 		pause = min(2*pause, repairPauseMax)
 	}
+}
+
+// anew follows the log that takes the place of a lost one: for readers it is
+// another life of the channel.
+func (f *follower) anew() error {
+	ctx, cancel := context.WithTimeout(f.ctx, ensureWithin)
+	defer cancel()
+	f.mu.Lock()
+	f.unwatched = false // what is heard from here on is of the new one
+	f.mu.Unlock()
+	err := f.remake(ctx)
+	if err == nil {
+		err = f.load(ctx, true)
+	}
+	if err != nil {
+		f.mu.Lock()
+		f.unwatched = true
+		f.mu.Unlock()
+	}
+	return err
 }
 
 // How long a repair waits before it asks an engine again that could not answer.
@@ -228,7 +270,7 @@ var errBehind = errors.New("scope: replica behind the tail")
 // node has is that of a moment ago, or of a log that lost its end in a failover:
 // the log says which.
 func (f *follower) catchUp() error {
-	tail, err := f.log.Tail(f.ctx, f.name)
+	tail, err := f.askTail(f.ctx)
 	if err != nil {
 		return err
 	}
@@ -239,7 +281,7 @@ func (f *follower) catchUp() error {
 		if have == tail {
 			return nil
 		}
-		batch, err := f.log.Read(f.ctx, f.name, have, repairPage)
+		batch, err := f.askRead(f.ctx, have, repairPage)
 		switch {
 		case errors.Is(err, engine.ErrTrimmed), errors.Is(err, engine.ErrEpoch):
 			return f.load(f.ctx, errors.Is(err, engine.ErrEpoch))
@@ -389,7 +431,7 @@ func (f *follower) passed() uint64 {
 // why asks the log why nothing complete follows a position, for the reason that
 // a reader is told. It blocks as long as the engine does.
 func (f *follower) why(ctx context.Context, at engine.Position) place {
-	if _, err := f.log.Read(ctx, f.name, at, 1); errors.Is(err, engine.ErrEpoch) {
+	if _, err := f.askRead(ctx, at, 1); errors.Is(err, engine.ErrEpoch) {
 		return reset
 	}
 	return missed

@@ -97,12 +97,29 @@ func (f *Feed) core() core {
 // Put appends one value, which is the channel's from then on. Nil means that it
 // is kept (by the engine, as durably as its Caps say). Otherwise ErrFull,
 // ErrClosed (the process's end is ErrProcessGone too), ErrTooLarge, the
-// context's error or the engine's. Only a shared engine makes it block.
+// context's error or the engine's. Only a shared engine makes it block: while that
+// cannot answer it is asked again, for SiteConfig.PublishWithin. An error that is
+// engine.ErrUnknown, with the context's where that is why, says that the value may
+// be stored, also later; any other, that it is not and will not be.
 func (f *Feed) Put(ctx context.Context, data []byte) error {
 	if c := f.core(); c != nil {
 		return c.put(ctx, data)
 	}
 	return f.life.refusal(f.name)
+}
+
+// PutOnce is Put of a value with an ID, which Sent.ID makes: on a shared engine
+// another with the same one within two minutes is the same value, and stored once.
+// An empty ID is none.
+func (f *Feed) PutOnce(ctx context.Context, id string, data []byte) error {
+	switch c := f.core().(type) {
+	case nil:
+		return f.life.refusal(f.name)
+	case *siteChannel:
+		return c.putOnce(ctx, id, data)
+	default:
+		return c.put(ctx, data)
+	}
 }
 
 // End ends the channel: io.EOF says that the source ended, anything else why it

@@ -46,6 +46,20 @@ type Sent struct {
 	Process *ClientProcess
 	Reader  Reader
 	Values  [][]byte // Take's from then on
+
+	name   string
+	number uint64
+	first  int // which of the command's values Values begins with
+}
+
+// ID names value i of Values, the same whenever the page repeats its numbered send,
+// for Feed.PutOnce; empty where the send has no number, or the engine, in this
+// process, never leaves anything unknown. It tells nothing about the page.
+func (s Sent) ID(i int) string {
+	if s.number == 0 || s.Process == nil || !s.Process.site.caps.Shared {
+		return ""
+	}
+	return onceID(s.Process.Token(), s.name, s.number, s.first+i, s.Values[i])
 }
 
 // An Inbox is a hold on where the values of tabs go in. It is open until Close,

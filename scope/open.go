@@ -88,7 +88,7 @@ func (s *Site) misaddressed(r Request, err error) (*EventStream, error) {
 func (s *Site) enter(es *EventStream) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down || !s.carried.enter(&s.config, es.reader.Session, es.address) {
+	if s.down || s.checkup.sick || !s.carried.enter(&s.config, es.reader.Session, es.address) {
 		es.stopping = true
 		return false
 	}
@@ -101,9 +101,9 @@ func (s *Site) enter(es *EventStream) (ok bool) {
 func (s *Site) publish(es *EventStream) {
 	s.mu.Lock()
 	s.streams[es] = struct{}{}
-	down := s.down
+	away := s.down || s.checkup.sick
 	s.mu.Unlock()
-	if down {
+	if away {
 		es.shutdown()
 	}
 }

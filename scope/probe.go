@@ -61,7 +61,7 @@ func (s *Site) probeAll() {
 	}
 }
 
-// followers returns those of the channels that are open.
+// followers returns those of the channels that are open, and of what is followed.
 func (s *Site) followers() []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,6 +73,9 @@ func (s *Site) followers() []*follower {
 		if c := sl.channel.Value(); c != nil {
 			followers = append(followers, c.follower)
 		}
+	}
+	for f := range s.followings {
+		followers = append(followers, f.follower)
 	}
 	return followers
 }

@@ -149,6 +149,7 @@ func (p *ClientProcess) give(ctx context.Context, i *Inbox, s *sending, n uint64
 		return Reply{}, noInbox(i.spec.Name)
 	}
 	all.Values = all.Values[skip:]
+	all.name, all.number, all.first = i.spec.Name, n, skip
 	taken, err := i.take(ctx, all)
 	p.mu.Lock()
 	defer p.mu.Unlock()

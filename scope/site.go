@@ -58,6 +58,20 @@ type SiteConfig struct {
 	// once. Behind a proxy that Fiber is not told to trust, all readers share the
 	// proxy's address. Default: 0, no bound.
 	MaxAddressStreams int
+	// UnhealthyAfter is how long the health of a shared engine may fail before event
+	// streams are sent away, and new ones turned away, until it is back; each is told
+	// to come again, and loses nothing. At least 1 s; negative: never. Default: 10 s,
+	// longer than an election.
+	UnhealthyAfter time.Duration
+	// PublishWithin is how long a value that a shared engine does not take is tried
+	// again before its sender hears the error; with it whoever sends waits. At most
+	// 90 s; negative: it is tried once, and the error told at once. Default: 10 s.
+	PublishWithin time.Duration
+	// PublishWaiting and PublishWaitingBytes bound what waits for a shared engine,
+	// of all site channels together: one value more is engine.ErrUnavailable at
+	// once. One channel has room for 1000 values and 8 MiB. Defaults: 10,000 and
+	// 64 MiB.
+	PublishWaiting, PublishWaitingBytes int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
 	// MaxCommand is how long a command's body may be, in bytes: what a page sends
@@ -95,11 +109,23 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	duration("Lease", &c.Lease, 10*time.Second, 3*time.Second)
 	duration("ConnectWithin", &c.ConnectWithin, time.Minute, time.Millisecond)
 	duration("ReturnWithin", &c.ReturnWithin, time.Hour, time.Millisecond)
+	if c.UnhealthyAfter >= 0 {
+		duration("UnhealthyAfter", &c.UnhealthyAfter, 10*time.Second, time.Second)
+	}
 	number("MaxProcesses", &c.MaxProcesses, 50)
 	number("MaxSessions", &c.MaxSessions, 100_000)
 	number("MaxChannels", &c.MaxChannels, 100)
 	number("MaxStreams", &c.MaxStreams, 100_000)
 	number("MaxSessionStreams", &c.MaxSessionStreams, 100)
+	if c.PublishWithin == 0 {
+		c.PublishWithin = 10 * time.Second
+	}
+	if c.PublishWithin > maxPublishWithin {
+		faults = append(faults, fmt.Errorf("PublishWithin is %v: use at most %v, for which engines know a value again; or 0 for 10s, or less than 0 for no second try",
+			c.PublishWithin, maxPublishWithin))
+	}
+	number("PublishWaiting", &c.PublishWaiting, 10_000)
+	number("PublishWaitingBytes", &c.PublishWaitingBytes, 64<<20)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
 	if c.MaxCommand == 0 {
 		c.MaxCommand = defaultCommand
@@ -142,6 +168,8 @@ type Site struct {
 	config  SiteConfig
 	caps    engine.Caps
 	owned   bool // the engine is the Site's
+	waiting load // to be published
+	reading gate
 	wheel   *wheel.Wheel
 	probe   time.Duration
 	probing sync.Once
@@ -157,15 +185,17 @@ type Site struct {
 	hooks                     Hooks
 	bound                     bool
 	down                      bool
-	away                      bool // down, and the event streams are told so
+	sent                      bool // down, and the event streams are told so
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
 	processes                 map[string]*ClientProcess
 	streams                   map[*EventStream]struct{}
+	followings                map[*Following]struct{}
 	carried                   census        // event streams, those being opened included
 	drained                   chan struct{} // closed when down and the last stream has gone
 	sessionSweep, readerSweep sweep
+	checkup                   checkup // of an engine that is elsewhere
 }
 
 // NewSite returns a Site. It panics when config is misconfigured, naming every
@@ -183,9 +213,10 @@ func NewSite(config ...SiteConfig) *Site {
 		panic("comet: SiteConfig: " + err.Error())
 	}
 	s := &Site{
-		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}), ended: make(chan struct{}),
+		owned: c.Engine == nil, probe: defaultProbe, reading: make(gate, maxReading), drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
 		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
+		followings: map[*Following]struct{}{},
 	}
 	if s.owned {
 		c.Engine = memory.New()
@@ -258,10 +289,11 @@ func jitter(d time.Duration, part float64) time.Duration {
 
 // Shutdown ends the Site: no event stream begins any more, those that run are
 // told to come back after a jittered time and end, sources are stopped, client
-// processes end. A node among others hands its client processes over before that: their
-// tabs hear from another node what waits, and then that they are gone. It waits until the streams are gone and nothing of the Site
-// runs, or for ctx, whose error it then returns; the Site goes on ending by
-// itself. Call it before fiber's app.Shutdown. Later calls wait likewise.
+// processes end. A node among others hands its client processes over before that:
+// their tabs hear from another node what waits, and then that they are gone. It waits
+// until the streams are gone and nothing of the Site runs, or for ctx, whose error it
+// then returns; the Site goes on ending by itself. Call it before fiber's
+// app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
 	s.ending.Do(func() {
 		if s.node == nil {
@@ -295,7 +327,7 @@ func (s *Site) admitNone() {
 // sendAway lets no event stream in any more and tells those that run to end.
 func (s *Site) sendAway() {
 	s.mu.Lock()
-	s.down, s.away = true, true
+	s.down, s.sent = true, true
 	if s.carried.all == 0 {
 		close(s.drained)
 	}
@@ -345,7 +377,11 @@ func (s *Site) endAll() {
 		}
 	}
 	inboxes := slices.Collect(maps.Values(s.inboxes))
+	followings := slices.Collect(maps.Keys(s.followings))
 	s.mu.Unlock()
+	for _, f := range followings {
+		f.end(ErrShutdown)
+	}
 	for _, i := range inboxes {
 		i.end(ErrShutdown)
 	}

@@ -23,6 +23,7 @@ type siteChannel struct {
 	state    *life
 	slot     *slot
 	follower *follower
+	publish  *publisher  // nil: the engine is in this process
 	closed   atomic.Bool // by the app: readers hear closed, whatever ended it
 
 	mu      sync.Mutex
@@ -49,8 +50,35 @@ type slot struct {
 	state   *life
 	cancel  context.CancelFunc // of the follower's repairs
 	ensured bool
-	unwatch func()
 	once    sync.Once
+
+	mu      sync.Mutex
+	unwatch func()
+	freed   bool
+}
+
+// watching keeps what ends the watch of the log, in place of an older watch, which
+// it ends.
+func (s *slot) watching(stop func()) {
+	s.mu.Lock()
+	old := s.unwatch
+	if s.freed {
+		old = stop
+	} else {
+		s.unwatch = stop
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old()
+	}
+}
+
+// unwatched ends the watch, and every one that may still come.
+func (s *slot) unwatched() {
+	s.watching(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.freed = true
 }
 
 // free gives the name back and lets go of the log. Only the first call does
@@ -58,9 +86,7 @@ type slot struct {
 func (s *slot) free() {
 	s.once.Do(func() {
 		s.cancel()
-		if s.unwatch != nil {
-			s.unwatch()
-		}
+		s.unwatched()
 		if s.ensured && !s.site.caps.Shared { // nobody else can know the log
 			_ = s.site.config.Engine.Delete(context.Background(), s.site.logName(s.name))
 		}
@@ -87,7 +113,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	ctx, cancel := context.WithCancel(s.ctx)
 	sl.cancel = cancel
 	c.follower = &follower{
-		log: s.config.Engine, name: s.logName(spec.Name), ctx: ctx,
+		log: s.config.Engine, gate: s.reading, name: s.logName(spec.Name), ctx: ctx,
 		size: spec.log().Size, newest: spec.Kind == Newest,
 		notify: c.wakeReaders, fail: c.logGone,
 	}
@@ -95,43 +121,69 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 		c.follower.size = 1
 	}
 	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
+	if s.caps.Shared {
+		c.follower.remake = c.remake
+		c.publish = newPublisher(s, spec, c.follower.repair)
+	}
 	runtime.AddCleanup(c, collected, sl)
 	return c
 }
 
-// open ensures the log and follows it.
-func (c *siteChannel) open(ctx context.Context) error {
-	log, name := c.site.config.Engine, c.follower.name
-	if _, err := log.Ensure(ctx, name, c.spec.log()); err != nil {
-		if errors.Is(err, engine.ErrSpecConflict) {
-			return fmt.Errorf("%w: channel %s: another node has it with another Size, MaxBytes or kind: %w", ErrNameTaken, c.spec.Name, err)
-		}
+// ensure makes the log, or joins it.
+func (c *siteChannel) ensure(ctx context.Context) error {
+	_, err := c.site.config.Engine.Ensure(ctx, c.follower.name, c.spec.log())
+	if errors.Is(err, engine.ErrSpecConflict) {
+		return fmt.Errorf("%w: channel %s: another node has it with another Size, MaxBytes or kind: %w", ErrNameTaken, c.spec.Name, err)
+	}
+	return err
+}
+
+// remake is the follower's, for a log that the store which it shares with others has
+// lost. The channel is the app's, so it goes on in a new life.
+func (c *siteChannel) remake(ctx context.Context) error {
+	if err := c.ensure(ctx); err != nil {
 		return err
 	}
-	c.slot.ensured = true
-	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c)})
-	c.slot.unwatch = unwatch
+	unwatch, err := c.site.config.Engine.Watch(ctx, c.follower.name, weakSink{weak.Make(c.follower)})
 	if err != nil {
 		return err
 	}
+	c.slot.watching(unwatch)
+	c.site.getHooks().Logger.Warn("comet: the engine had lost a channel's log, which is made again: its readers are told", "channel", c.spec.Name)
+	return nil
+}
+
+// open ensures the log and follows it.
+func (c *siteChannel) open(ctx context.Context) error {
+	if err := c.ensure(ctx); err != nil {
+		return err
+	}
+	c.slot.ensured = true
+	unwatch, err := c.follower.follow(ctx, weakSink{weak.Make(c.follower)})
+	c.slot.watching(unwatch)
+	if err != nil {
+		return err
+	}
+	c.follower.ready()
 	if !c.site.caps.ReliableFeed {
 		c.site.startProbing()
 	}
 	return nil
 }
 
-// weakSink lets the engine feed a channel without holding it.
-type weakSink struct{ channel weak.Pointer[siteChannel] }
+// weakSink lets the engine feed a channel's follower without holding either: the
+// follower leads to the channel, and nothing but the channel to it.
+type weakSink struct{ follower weak.Pointer[follower] }
 
 func (s weakSink) Offer(e engine.Entry) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Offer(e)
+	if f := s.follower.Value(); f != nil {
+		f.Offer(e)
 	}
 }
 
 func (s weakSink) Dirty(cause error) {
-	if c := s.channel.Value(); c != nil {
-		c.follower.Dirty(cause)
+	if f := s.follower.Value(); f != nil {
+		f.Dirty(cause)
 	}
 }
 
@@ -143,17 +195,27 @@ func (c *siteChannel) logGone(err error) {
 func (c *siteChannel) name() string { return c.spec.Name }
 func (c *siteChannel) life() *life  { return c.state }
 
-func (c *siteChannel) put(ctx context.Context, data []byte) error {
+func (c *siteChannel) put(ctx context.Context, data []byte) error { return c.putOnce(ctx, "", data) }
+
+// putOnce is put with the ID that a shared engine shall know the value by.
+func (c *siteChannel) putOnce(ctx context.Context, id string, data []byte) error {
 	if c.state.ended() {
 		return c.state.refusal(c.spec.Name)
 	}
 	if err := c.site.checkSize(c.spec, data); err != nil {
 		return err
 	}
-	_, err := c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	var err error
+	if c.publish != nil {
+		err = c.publish.publish(ctx, id, data)
+	} else {
+		_, err = c.site.config.Engine.Append(ctx, c.follower.name, engine.Item{Data: data})
+	}
 	switch {
 	case err == nil:
 		return nil
+	case c.state.ended() && errors.Is(err, engine.ErrUnknown):
+		return fmt.Errorf("%w: %w", c.state.refusal(c.spec.Name), err)
 	case c.state.ended():
 		return c.state.refusal(c.spec.Name)
 	case errors.Is(err, engine.ErrTooLarge):
@@ -171,6 +233,9 @@ func (c *siteChannel) end(cause error) {
 	}
 	if c.state.end(cause) {
 		c.site.logFailure(c.spec.Name, cause)
+	}
+	if c.publish != nil {
+		c.publish.close()
 	}
 	if closing {
 		c.slot.free()

@@ -46,6 +46,10 @@ type Spec struct {
 	// Size and MaxBytes bound the values kept, in messages and bytes. 0: the
 	// defaults.
 	Size, MaxBytes int
+	// Patient says that the source is read and waits: while a shared engine is away a
+	// value is tried again for as long as that takes, and 90 s where it may be stored
+	// already, not SiteConfig.PublishWithin alone.
+	Patient bool
 	// Type is compared by Find with ==.
 	Type any
 	// Stop is called once, without any lock, when the channel ends for whatever

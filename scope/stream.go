@@ -321,7 +321,7 @@ func (s *EventStream) shutdown() {
 // stop tells when to come back (rule 12).
 func (s *EventStream) stop(b *sse.Batch) (bool, error) {
 	s.over = true
-	b.Retry(jitter(2*s.site.getHooks().Retry, 0.5))
+	b.Retry(s.site.away())
 	return false, io.EOF
 }
 
@@ -368,7 +368,7 @@ func (s *Site) streamGone(es *EventStream) {
 	if es.counted {
 		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.away && s.carried.all == 0 && es.counted {
+	if s.sent && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }

@@ -26,6 +26,7 @@ func (s *Site) startSweeps() {
 	if s.hooks.Allow != nil {
 		s.arm(&s.readerSweep, s.askReaders)
 	}
+	s.startCheckups()
 }
 
 // watchSessions is startSweeps where a process is carried by another node.

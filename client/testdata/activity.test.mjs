@@ -167,6 +167,17 @@ test("a page that leaves is hidden too, and looks not", () => {
   comet.close();
 });
 
+test("a closed event stream that comes back with its page, as WebKit's do, is closed again", () => {
+  const comet = begin(), first = last();
+  page.dispatchEvent(new Event("pagehide"));
+  page.dispatchEvent(new Event("pageshow"));
+  last().hello();
+  first.fail(0);
+  assert.equal(first.readyState, 2);
+  assert.equal(comet.state, "open");
+  comet.close();
+});
+
 test("without looks, and always active", () => {
   const paused = begin({ idlePoll: null });
   hide(true);

@@ -3,6 +3,8 @@ import { connect, ChannelClosed, ChannelFull, ProcessGone, type Comet, type Stat
 
 import { connect as share, ProcessGone as Gone } from "../comet-shared.js";
 
+import { sending, SendRefused } from "../comet-send.js";
+
 interface Message { text: string }
 interface Channels { chat: Message; unread: number; html: string }
 
@@ -48,4 +50,25 @@ export async function example(url: string): Promise<void> {
 
   const untyped = connect(url);
   for await (const value of untyped.channel("anything")) console.log(value);
+}
+
+export async function sends(comet: Comet<Channels>): Promise<void> {
+  const send = sending<{ chat: { draft: string }; votes: number }>(comet);
+  try {
+    await send("chat", { draft: "hello" });
+    await send("votes", 1, 2, 3);
+  } catch (e) {
+    if (e instanceof SendRefused) console.log(e.inbox, e.status.toFixed(), e.value.toFixed(), e.taken.toFixed(), e.message);
+  }
+  const limit: number = comet.options.queue;
+  console.log(comet.url.length, limit);
+  // @ts-expect-error: no such inbox
+  send("chatt", { draft: "hello" });
+  // @ts-expect-error: another type
+  send("chat", "hello");
+  // @ts-expect-error: of several values, one of another type
+  send("votes", 1, "2");
+  // @ts-expect-error: no value
+  send("votes");
+  await sending(comet)("anything", { at: "all" });
 }

@@ -43,38 +43,40 @@ type testCase struct {
 	name string
 	why  string // what breaks for readers when an engine fails it
 	run  func(k *kit)
-	// cluster: it is of engines whose Caps say Cluster, and skipped elsewhere.
-	cluster bool
 }
 
 var cases = []testCase{
-	{"order", "readers join entries by Prev and compare Seq: the chain must be closed and ascending, or a hole looks like none", caseOrder, false},
-	{"concurrent", "all nodes must see one total order, which keeps the order of every sender", caseConcurrent, false},
-	{"batch", "a batch is stored in its order, and what an error leaves stored is exactly what was returned", caseBatch, false},
-	{"idempotent", "a sender that repeats an item after an unknown outcome must not say it twice", caseIdempotent, false},
-	{"paging", "a reader that pages while the log moves on gets every entry or ErrTrimmed, never a hole", casePaging, false},
-	{"size", "Size is exact: what the app was promised to be resumable is, and no more, on every engine alike", caseSize, false},
-	{"bytes", "MaxBytes is exact too, so that memory is bounded and the newest entry always fits", caseBytes, false},
-	{"empty", "a page opened before the first message must hear it, and hear full once it was trimmed", caseEmpty, false},
-	{"neighbours", "what happens in other channels must not move or trim a position of this one", caseNeighbours, false},
-	{"foreign", "a position that is not of this log's history must be refused, never be replayed from or waited on", caseForeign, false},
-	{"delete", "a name that lives again is a new life: an old position must not be read as one of it, however long it grows", caseDelete, false},
-	{"newest", "late readers of a newest channel get the value at once, and a burst ends on the last", caseNewest, false},
-	{"last", "history n is exactly the newest n, and what follows joins on without hole or duplicate", caseLast, false},
-	{"prefix", "instances that share an engine must not see each other's channels", casePrefix, false},
-	{"ensure", "nodes that start together must agree on one log, and hear when they disagree on its spec", caseEnsure, false},
-	{"tails", "the probe for what the feed lost asks for thousands of tails: each must be its own log's, and a missing log must not hide the others", caseTails, false},
-	{"nochannel", "a missing log must be told from an empty one", caseNoChannel, false},
-	{"watch", "an entry acknowledged after Watch returned must be offered, or be before the tail", caseWatch, false},
-	{"stop", "after stop a sink may be gone", caseStop, false},
-	{"slowsink", "a watcher that loses offers must find them in the log, and must not cost another watcher any", caseSlowSink, false},
-	{"context", "a caller that gave up must not be waited for, and what was refused must not be done", caseContext, false},
-	{"limits", "what is too large or badly named is refused as a whole with the reason, never cut", caseLimits, false},
-	{"names", "every valid name is a channel of its own", caseNames, false},
-	{"idle", "an expired log is gone as a deleted one is: its name is free, its positions are of another life", caseIdle, false},
-	{"close", "after Close nothing may run, and those who watch must know", caseClose, false},
-	{"buffers", "Fiber's buffers are reused after the handler: nothing that Append or Ensure was given may be kept", caseBuffers, false},
-	{"model", "a long random history must equal a plain list with the same rules", caseModel, false},
+	{"order", "readers join entries by Prev and compare Seq: the chain must be closed and ascending, or a hole looks like none", caseOrder},
+	{"concurrent", "all nodes must see one total order, which keeps the order of every sender", caseConcurrent},
+	{"batch", "a batch is stored in its order, and what an error leaves stored is exactly what was returned", caseBatch},
+	{"idempotent", "a sender that repeats an item after an unknown outcome must not say it twice", caseIdempotent},
+	{"repeated", "a sender that got no answer repeats the item, maybe through another node: it is there once, at one position", caseRepeated},
+	{"paging", "a reader that pages while the log moves on gets every entry or ErrTrimmed, never a hole", casePaging},
+	{"size", "Size is exact: what the app was promised to be resumable is, and no more, on every engine alike", caseSize},
+	{"bytes", "MaxBytes is exact too, so that memory is bounded and the newest entry always fits", caseBytes},
+	{"empty", "a page opened before the first message must hear it, and hear full once it was trimmed", caseEmpty},
+	{"neighbours", "what happens in other channels must not move or trim a position of this one", caseNeighbours},
+	{"foreign", "a position that is not of this log's history must be refused, never be replayed from or waited on", caseForeign},
+	{"delete", "a name that lives again is a new life: an old position must not be read as one of it, however long it grows", caseDelete},
+	{"newest", "late readers of a newest channel get the value at once, and a burst ends on the last", caseNewest},
+	{"last", "history n is exactly the newest n, and what follows joins on without hole or duplicate", caseLast},
+	{"prefix", "instances that share an engine must not see each other's channels", casePrefix},
+	{"external", "another instance hears a channel that it does not own, also one that was made after it asked", caseExternal},
+	{"ensure", "nodes that start together must agree on one log, and hear when they disagree on its spec", caseEnsure},
+	{"tails", "the probe for what the feed lost asks for thousands of tails: each must be its own log's, and a missing log must not hide the others", caseTails},
+	{"nochannel", "a missing log must be told from an empty one", caseNoChannel},
+	{"watch", "an entry acknowledged after Watch returned must be offered, or be before the tail", caseWatch},
+	{"race", "what is said the moment after a page was opened must be heard: once in ten thousand openings is every day", caseRace},
+	{"stop", "after stop a sink may be gone", caseStop},
+	{"slowsink", "a watcher that loses offers must find them in the log, and must not cost another watcher any", caseSlowSink},
+	{"context", "a caller that gave up must not be waited for, and what was refused must not be done", caseContext},
+	{"cancel", "tabs that close give up calls at any moment: that must cost no goroutine, and nothing that was acknowledged", caseCancel},
+	{"limits", "what is too large or badly named is refused as a whole with the reason, never cut", caseLimits},
+	{"names", "every valid name is a channel of its own", caseNames},
+	{"idle", "an expired log is gone as a deleted one is: its name is free, its positions are of another life", caseIdle},
+	{"close", "after Close nothing may run, and those who watch must know", caseClose},
+	{"buffers", "Fiber's buffers are reused after the handler: nothing that Append or Ensure was given may be kept", caseBuffers},
+	{"model", "a long random history must equal a plain list with the same rules", caseModel},
 }
 
 func (c testCase) test(t *testing.T, open func(t *testing.T) Cluster, bubble bool) {
@@ -96,9 +98,6 @@ func (c testCase) test(t *testing.T, open func(t *testing.T) Cluster, bubble boo
 		t.Fatal("the Cluster has no handles, at least one is needed")
 	}
 	defer k.close()
-	if c.cluster && !k.caps().Cluster {
-		t.Skip("Caps do not say Cluster")
-	}
 	c.run(k)
 }
 

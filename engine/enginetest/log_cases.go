@@ -399,3 +399,35 @@ func casePrefix(k *kit) {
 	k.ensure(here, engine.Spec{Size: 5})
 	k.reborn(here, p[0])
 }
+
+// caseExternal reads a log of another prefix, which somebody else makes and writes, as
+// an instance that never calls Ensure.
+func caseExternal(k *kit) {
+	there := engine.Name{Prefix: k.prefix + "-there", Channel: "c"}
+	for i := range k.handles {
+		reader := k.handle(i)
+		for _, c := range logCalls {
+			if c.name != "Append" {
+				k.want(c.do(reader, k.ctx, there), engine.ErrNoChannel)
+			}
+		}
+		k.must(func() error { _, err := k.handle(i+1).Ensure(k.ctx, there, engine.Spec{Size: 3}); return err }())
+		sink, stop := k.watch(reader, there)
+		k.append(there, texts(5)...)
+		for history, want := range map[int][]string{0: nil, 1: texts(5)[4:], 2: texts(5)[3:], 3: texts(5)[2:], 9: texts(5)[2:]} {
+			batch, err := reader.Last(k.ctx, there, history)
+			k.must(err)
+			k.same(batch.Entries, want)
+			k.tail(there, batch.Top)
+		}
+		last, err := reader.Last(k.ctx, there, 1)
+		k.must(err)
+		k.append(there, "on")
+		k.expect(there, last.Top, "on")
+		if k.caps().ReliableFeed && len(sink.entries()) != 6 {
+			k.Fatalf("Caps say ReliableFeed, and a watcher of another prefix heard %d of 6 entries", len(sink.entries()))
+		}
+		stop()
+		k.must(k.handle(i+1).Delete(k.ctx, there))
+	}
+}

@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"regexp"
@@ -27,6 +28,7 @@ type mutant struct {
 	tails   func(ctx context.Context, names []engine.Name) ([]engine.Position, error)
 	watch   func(ctx context.Context, n engine.Name, sink engine.Sink) (func(), error)
 	delete  func(n engine.Name) error
+	close   func()
 	name    func(engine.Name) engine.Name
 	context func(context.Context) context.Context
 }
@@ -105,6 +107,13 @@ func (m *mutant) Delete(ctx context.Context, n engine.Name) error {
 	return m.Engine.Delete(ctx, n)
 }
 
+func (m *mutant) Close(ctx context.Context) error {
+	if m.close != nil {
+		m.close()
+	}
+	return m.Engine.Close(ctx)
+}
+
 // sink changes what an inner sink hears.
 type sink struct {
 	engine.Sink
@@ -174,6 +183,18 @@ var breaks = []struct {
 				items[i].ID = ""
 			}
 			return m.Engine.Append(ctx, n, items...)
+		}
+	}},
+	{"an unknown outcome forgets the ID", "repeated", func(m *mutant) {
+		calls := 0
+		m.append = func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error) {
+			if calls++; calls%7 > 0 || len(items) != 1 || items[0].ID == "" || ctx.Err() != nil {
+				return m.Engine.Append(ctx, n, items...)
+			}
+			if _, err := m.Engine.Append(ctx, n, engine.Item{Data: items[0].Data}); err != nil {
+				return nil, err
+			}
+			return nil, engine.ErrUnknown
 		}
 	}},
 	{"More forgotten", "paging", func(m *mutant) {
@@ -263,6 +284,16 @@ var breaks = []struct {
 	{"prefix ignored", "prefix", func(m *mutant) {
 		m.name = func(n engine.Name) engine.Name { n.Prefix = "same"; return n }
 	}},
+	{"who asks makes", "external", func(m *mutant) {
+		m.watch = func(ctx context.Context, n engine.Name, s engine.Sink) (func(), error) {
+			if _, err := m.Engine.Tail(ctx, n); errors.Is(err, engine.ErrNoChannel) {
+				if _, err := m.Engine.Ensure(ctx, n, engine.Spec{}); err != nil {
+					return nil, err
+				}
+			}
+			return m.Engine.Watch(ctx, n, s)
+		}
+	}},
 	{"conflict ignored", "ensure", func(m *mutant) {
 		m.ensure = func(n engine.Name, s engine.Spec) (engine.Info, error) {
 			info, err := m.Engine.Ensure(ctx, n, s)
@@ -299,6 +330,19 @@ var breaks = []struct {
 			}})
 		}
 	}},
+	{"one interest in 211 is late", "race", func(m *mutant) {
+		watches := 0
+		m.watch = func(ctx context.Context, n engine.Name, s engine.Sink) (func(), error) {
+			watches++
+			late := watches%211 == 0
+			return m.Engine.Watch(ctx, n, sink{Sink: s, offer: func(e engine.Entry) {
+				if !late {
+					s.Offer(e)
+				}
+				late = false
+			}})
+		}
+	}},
 	{"stop does not", "stop", func(m *mutant) {
 		m.watch = func(ctx context.Context, n engine.Name, s engine.Sink) (func(), error) {
 			_, err := m.Engine.Watch(ctx, n, s)
@@ -320,6 +364,21 @@ var breaks = []struct {
 		}
 	}},
 	{"context ignored", "context", func(m *mutant) { m.context = context.WithoutCancel }},
+	{"who gave up is waited for", "cancel", func(m *mutant) {
+		m.tails = func(ctx context.Context, names []engine.Name) ([]engine.Position, error) {
+			time.Sleep(time.Minute)
+			return m.Engine.Tails(context.WithoutCancel(ctx), names)
+		}
+	}},
+	{"a call leaves a goroutine", "cancel", func(m *mutant) {
+		var left sync.WaitGroup
+		end := make(chan struct{})
+		m.append = func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error) {
+			left.Go(func() { <-end })
+			return m.Engine.Append(ctx, n, items...)
+		}
+		m.close = sync.OnceFunc(func() { close(end); left.Wait() })
+	}},
 	{"too large is cut", "limits", func(m *mutant) {
 		m.append = func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error) {
 			items = slices.Clone(items)
@@ -391,6 +450,9 @@ var breaks = []struct {
 func TestMutant(t *testing.T) {
 	if os.Getenv("COMET_MUTANTS") == "" {
 		t.Skip("runs in a child process of TestEveryCaseCatchesItsMutant only")
+	}
+	if err := flag.Set("test.short", "true"); err != nil { // a watch that does not stop makes many rounds long ones
+		t.Fatal(err)
 	}
 	for _, b := range breaks {
 		t.Run(b.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 var ErrMissing = errors.New("not installed")
 
 // Names are those that Start takes.
-var Names = []string{"chromium", "firefox"}
+var Names = []string{"chromium", "firefox", "webkit"}
 
 // A Browser is a running one, with a profile of its own that goes with it. Safe for concurrent use, as all here.
 type Browser interface {
@@ -49,7 +49,8 @@ type Page interface {
 	Type(ctx context.Context, selector, text string) error
 	// Screenshot is a PNG of what is seen.
 	Screenshot(ctx context.Context) ([]byte, error)
-	// Errors are the errors that the page wrote to the console, uncaught exceptions included, oldest first.
+	// Errors are the errors that the page wrote to the console, uncaught exceptions included, oldest first. WebKit's are those
+	// after the page was loaded: its driver has no console.
 	Errors() []string
 	// Close closes the page as its person does.
 	Close()
@@ -62,6 +63,8 @@ func Start(ctx context.Context, name string) (Browser, error) {
 		return startChromium(ctx)
 	case "firefox":
 		return startFirefox(ctx)
+	case "webkit":
+		return startWebKit(ctx)
 	}
 	return nil, fmt.Errorf("no browser is called %q; there are %q", name, Names)
 }

@@ -46,7 +46,7 @@ func TestBrowsers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := startOrSkip(t, name)
 			defer b.Kill()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // for all of it
 			defer cancel()
 			must := func(err error) {
 				t.Helper()
@@ -92,7 +92,12 @@ func TestBrowsers(t *testing.T) {
 				t.Error(err)
 			}
 
-			want := []string{"visit 1", "uncaught", "visit 2", "uncaught"}
+			_, err = one.Evaluate(ctx, `(console.error("later"), setTimeout(() => { throw new Error("thrown"); }), 0)`)
+			must(err)
+			want := []string{"visit 1", "uncaught", "visit 2", "uncaught", "later", "thrown"}
+			if name == "webkit" {
+				want = want[4:]
+			}
 			for len(one.Errors()) < len(want) && ctx.Err() == nil {
 				time.Sleep(time.Millisecond)
 			}
@@ -111,6 +116,20 @@ func TestBrowsers(t *testing.T) {
 				t.Error("a page of a closed session answers")
 			}
 			says(one, `visits`, `2`)
+
+			// What takes the place of closed pages, perhaps their windows, is as new and as much seen.
+			third, err := b.NewSession(ctx)
+			must(err)
+			for _, visits := range []string{`1`, `2`, `3`} {
+				fresh, err := third.Open(ctx, server.URL)
+				must(err)
+				says(fresh, `visits`, visits)
+				says(fresh, `document.visibilityState`, `"visible"`)
+				says(fresh, `sessionStorage.seen ?? "never"`, `"never"`)
+				says(fresh, `sessionStorage.seen = "once"`, `"once"`)
+				fresh.Close()
+			}
+			says(one, `document.visibilityState`, `"visible"`)
 			b.Kill()
 			if _, err := one.Evaluate(ctx, `1`); err == nil {
 				t.Error("a killed browser answers")

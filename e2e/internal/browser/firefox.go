@@ -14,18 +14,27 @@ import (
 	"time"
 )
 
-// preferences keep Firefox from speaking to anybody but the tests.
+// preferences keep Firefox from speaking to anybody but the tests, and from what nobody sees: pages that are prepared for the
+// next tab, tabs that slide in, what is kept for the next start.
 const preferences = `
+user_pref("accessibility.force_disabled", 1);
 user_pref("app.update.disabledForTesting", true);
+user_pref("browser.newtab.preload", false);
+user_pref("browser.newtabpage.enabled", false);
+user_pref("browser.sessionstore.interval", 3600000);
+user_pref("browser.sessionstore.resume_from_crash", false);
 user_pref("browser.shell.checkDefaultBrowser", false);
 user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("browser.startup.page", 0);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("dom.ipc.processPrelaunch.enabled", false);
 user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("network.proxy.type", 0);
+user_pref("places.history.enabled", false);
 user_pref("services.settings.server", "data:,");
 user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
+user_pref("ui.prefersReducedMotion", 1);
 `
 
 type firefox struct {
@@ -35,8 +44,9 @@ type firefox struct {
 	version string
 	bidi    *bidi
 
-	mu    sync.Mutex
-	pages map[string]*firefoxPage // by browsing context
+	mu      sync.Mutex
+	pages   map[string]*firefoxPage // by browsing context
+	resting []string                // windows without a page: the browsing contexts of their resting tabs
 }
 
 func startFirefox(ctx context.Context) (_ Browser, err error) {
@@ -179,16 +189,23 @@ func (b *firefox) NewSession(ctx context.Context) (Session, error) {
 	if err := b.bidi.call(ctx, "browser.createUserContext", map[string]any{}, &made); err != nil {
 		return nil, err
 	}
-	return &firefoxSession{b, made.UserContext}, nil
+	return &firefoxSession{b: b, id: made.UserContext}, nil
 }
 
 type firefoxSession struct {
-	b  *firefox
-	id string // of the user context
+	b     *firefox
+	id    string // of the user context
+	pages []*firefoxPage
 }
 
-// Close forgets the cookies and closes the pages. The browser may be gone already.
+// Close closes the pages and forgets the cookies. The browser may be gone already.
 func (s *firefoxSession) Close() {
+	s.b.mu.Lock()
+	pages := s.pages
+	s.b.mu.Unlock()
+	for _, page := range pages {
+		page.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = s.b.bidi.call(ctx, "browser.removeUserContext", map[string]any{"userContext": s.id}, nil)

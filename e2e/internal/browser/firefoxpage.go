@@ -11,28 +11,54 @@ import (
 )
 
 type firefoxPage struct {
-	b  *firefox
-	id string // of the browsing context
+	b      *firefox
+	id     string // of the browsing context
+	window string // the resting tab of its window
+	closed sync.Once
 
 	mu     sync.Mutex
 	errors []string
 }
 
+// Open takes a window that rests, or makes one. A tab that is not its window's only one beside the resting tab would be hidden
+// behind the next one, and its timers slowed.
 func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
-	var made struct{ Context string }
-	// A tab would be hidden behind the next one, and its timers slowed; a window is not.
-	if err := s.b.bidi.call(ctx, "browsingContext.create", map[string]any{"type": "window", "userContext": s.id}, &made); err != nil {
+	window, err := s.b.takeWindow(ctx)
+	if err != nil {
 		return nil, err
 	}
-	p := &firefoxPage{b: s.b, id: made.Context}
+	var made struct{ Context string }
+	tab := map[string]any{"type": "tab", "referenceContext": window, "userContext": s.id}
+	if err := s.b.bidi.call(ctx, "browsingContext.create", tab, &made); err != nil {
+		return nil, err
+	}
+	p := &firefoxPage{b: s.b, id: made.Context, window: window}
 	s.b.mu.Lock()
 	s.b.pages[p.id] = p
+	s.pages = append(s.pages, p)
 	s.b.mu.Unlock()
 	if err := p.Navigate(ctx, url); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// takeWindow gives the resting tab of a window that has no page. A window costs ten times as much as a tab in it, so that they
+// are used again: one whose page has closed rests, showing an empty tab of no session.
+func (b *firefox) takeWindow(ctx context.Context) (restingTab string, err error) {
+	b.mu.Lock()
+	if n := len(b.resting); n > 0 {
+		restingTab = b.resting[n-1]
+		b.resting = b.resting[:n-1]
+	}
+	b.mu.Unlock()
+	if restingTab != "" {
+		return restingTab, nil
+	}
+	var made struct{ Context string }
+	err = b.bidi.call(ctx, "browsingContext.create", map[string]any{"type": "window"}, &made)
+	return made.Context, err
 }
 
 // call sends a command about this page.
@@ -122,10 +148,15 @@ func (p *firefoxPage) Errors() []string {
 
 // Close closes the page. The browser may be gone already.
 func (p *firefoxPage) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = p.call(ctx, "browsingContext.close", map[string]any{}, nil)
-	p.b.mu.Lock()
-	delete(p.b.pages, p.id)
-	p.b.mu.Unlock()
+	p.closed.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err := p.call(ctx, "browsingContext.close", map[string]any{}, nil)
+		p.b.mu.Lock()
+		defer p.b.mu.Unlock()
+		delete(p.b.pages, p.id)
+		if err == nil { // or its window still shows it
+			p.b.resting = append(p.b.resting, p.window)
+		}
+	})
 }
