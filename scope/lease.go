@@ -19,18 +19,16 @@ func (n *node) live() {
 	defer n.site.work.Done()
 	defer close(n.left)
 	n.unserve = n.serve()
-	for wait := time.Duration(0); ; {
+	for n.ctx.Err() == nil {
+		wait := n.lease / 3
+		if !n.renew() {
+			wait = n.lease / 30
+			n.fenceWhenDue()
+		}
 		select {
 		case <-n.ctx.Done():
-			return
 		case <-time.After(wait):
 		}
-		if n.renew() {
-			wait = n.lease / 3
-			continue
-		}
-		wait = n.lease / 30
-		n.fenceWhenDue()
 	}
 }
 
