@@ -43,9 +43,9 @@
 // Goroutines are besides: one read of each unlimited channel that was asked for, a
 // repair of a follower that found a hole, one that wakes the readers of a channel
 // with many, one that publishes for each channel with values on their way to a
-// shared engine, one sweep a heartbeat that asks for sessions and permissions, one
-// that keeps a node's record, and on a shared engine now and then one that asks for
-// its health and its tails.
+// shared engine, one sweep a heartbeat that asks for sessions and permissions, on a
+// shared engine now and then one that asks for its health and its tails, and one
+// that keeps a node's record.
 // Shutdown ends them all.
 //
 // What is published to a shared engine is tried again while that may help, under an

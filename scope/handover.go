@@ -37,7 +37,7 @@ const (
 	handWithin  = time.Minute // for all processes of a node
 	handAtOnce  = 8           // processes
 	handBytes   = 64 << 20    // of one process
-	lastWithin  = time.Second // for reads that run to give their values up
+	yieldWithin = time.Second // for reads that run to give their values up
 	movedWithin = time.Hour   // a node's successor is on record, at most
 )
 
@@ -235,7 +235,7 @@ func (p *ClientProcess) endReads() {
 		c.pull.rest = func() { rest <- struct{}{} }
 	}
 	p.mu.Unlock()
-	late := time.NewTimer(lastWithin)
+	late := time.NewTimer(yieldWithin)
 	defer late.Stop()
 	for range running {
 		select {

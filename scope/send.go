@@ -148,7 +148,8 @@ func (p *ClientProcess) give(ctx context.Context, i *Inbox, s *sending, n uint64
 	case i.state.ended():
 		return Reply{}, noInbox(i.spec.Name)
 	}
-	all.Values, all.name, all.number, all.first = all.Values[skip:], i.spec.Name, n, skip
+	all.Values = all.Values[skip:]
+	all.name, all.number, all.first = i.spec.Name, n, skip
 	taken, err := i.take(ctx, all)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -185,7 +185,7 @@ type Site struct {
 	hooks                     Hooks
 	bound                     bool
 	down                      bool
-	leaving                   bool // down, and the event streams are told so
+	sent                      bool // down, and the event streams are told so
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
@@ -289,10 +289,11 @@ func jitter(d time.Duration, part float64) time.Duration {
 
 // Shutdown ends the Site: no event stream begins any more, those that run are
 // told to come back after a jittered time and end, sources are stopped, client
-// processes end. A node among others hands its client processes over before that: their
-// tabs hear from another node what waits, and then that they are gone. It waits until the streams are gone and nothing of the Site
-// runs, or for ctx, whose error it then returns; the Site goes on ending by
-// itself. Call it before fiber's app.Shutdown. Later calls wait likewise.
+// processes end. A node among others hands its client processes over before that:
+// their tabs hear from another node what waits, and then that they are gone. It waits
+// until the streams are gone and nothing of the Site runs, or for ctx, whose error it
+// then returns; the Site goes on ending by itself. Call it before fiber's
+// app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
 	s.ending.Do(func() {
 		if s.node == nil {
@@ -326,7 +327,7 @@ func (s *Site) admitNone() {
 // sendAway lets no event stream in any more and tells those that run to end.
 func (s *Site) sendAway() {
 	s.mu.Lock()
-	s.down, s.leaving = true, true
+	s.down, s.sent = true, true
 	if s.carried.all == 0 {
 		close(s.drained)
 	}

@@ -368,7 +368,7 @@ func (s *Site) streamGone(es *EventStream) {
 	if es.counted {
 		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.leaving && s.carried.all == 0 && es.counted {
+	if s.sent && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }
