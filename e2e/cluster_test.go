@@ -31,14 +31,23 @@ func (tab *tab) happened() string {
 	return eval[string](tab, `[...document.querySelectorAll("#happened span")].map(e => e.textContent).join("\n")`)
 }
 
+// fromTop shows the page's beginning, whatever has the focus.
+func (tab *tab) fromTop() {
+	tab.t.Helper()
+	eval[bool](tab, `(scrollTo(0, 0), true)`)
+	tab.frames()
+}
+
 func happenedTo(text string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll("#happened span")].some(e => e.textContent.includes(%q))`, text)
 }
 
-// onNode opens a tab on a node of the cluster.
+// onNode opens a tab on a node of the cluster, when it is there.
 func (s session) onNode(p *program, name string) *tab {
 	s.t.Helper()
-	tab := s.chat(p.url + "/?node=" + name)
+	tab := s.open(p.url)
+	tab.until(threeReady)
+	tab.navigate(p.url + "/?node=" + name)
 	for _, status := range []string{"502", "503", "410", "404"} { // commands meet a node that dies, an owner that is dead, one that is gone
 		tab.expect(status)
 	}
@@ -80,8 +89,9 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	one.talk("one")
 	other.talk("other")
 	other.until(`document.querySelectorAll("#log .text").length >= 20`)
-	for _, view := range views {
+	for _, view := range views[:2] {
 		other.dress(view.scheme, view.width, view.height)
+		other.fromTop()
 		other.judge("cluster-before-" + view.name)
 	}
 	other.click("#kill")
@@ -98,6 +108,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	}
 	for _, view := range views {
 		other.dress(view.scheme, view.width, view.height)
+		other.fromTop()
 		other.judge("cluster-after-" + view.name)
 	}
 	for _, scheme := range []string{"light", "dark"} {

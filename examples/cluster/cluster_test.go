@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,8 @@ type tab struct {
 	gone    bool
 }
 
+var begins = regexp.MustCompile(`(?m)^const opening = (\{.*\});$`)
+
 // open makes a page on one node whose event stream comes from another.
 func open(t *testing.T, base, owner, stream string) *tab {
 	t.Helper()
@@ -94,14 +97,18 @@ func open(t *testing.T, base, owner, stream string) *tab {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	tab := &tab{t: t, client: &http.Client{Jar: jar, Transport: transport}, base: base, changed: make(chan struct{})}
-	answer, err := tab.client.Get(base + "/open?node=" + owner)
+	answer, err := tab.client.Get(base + "/?node=" + owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	if err = json.Unmarshal(body, &tab.opening); err != nil || tab.Node != owner {
+	found := begins.FindSubmatch(body)
+	if err != nil || found == nil {
 		t.Fatalf("a page on node %s: %s %v: %s", owner, answer.Status, err, body)
+	}
+	if err := json.Unmarshal(found[1], &tab.opening); err != nil || tab.Node != owner {
+		t.Fatalf("a page on node %s begins with %s: %v", owner, found[1], err)
 	}
 	tab.Stream = strings.Replace(tab.Stream, "node="+owner, "node="+stream, 1)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -82,7 +82,6 @@ func (r *room) app(config comet.Config) *fiber.App {
 	app.Get("/ready", comet.Ready(r.site))
 	app.Use(comet.New(config))
 	app.Get("/", r.page)
-	app.Get("/open", r.again)
 	return app
 }
 
@@ -158,14 +157,4 @@ func (r *room) page(c *fiber.Ctx) error {
 	}
 	c.Type("html", "utf-8")
 	return c.Send(html.Bytes())
-}
-
-// again gives a page whose client process is gone a new one.
-func (r *room) again(c *fiber.Ctx) error {
-	opening, err := r.open(c)
-	if err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.JSON(opening)
 }
