@@ -97,7 +97,11 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	other.click("#kill")
 	other.until(happenedTo("The event stream from node b broke"))
 	other.until(happenedTo("Reconnected to node"))
+	other.fromTop()
 	other.look("cluster-relayed")
+	for _, scheme := range []string{"light", "dark"} {
+		other.portray("cluster", scheme, 900)
+	}
 	other.until(happenedTo("A new client process on node"))
 	for _, tab := range []*tab{one, other} {
 		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length >= %d`, 2*said))
@@ -110,9 +114,6 @@ func TestClusterNodeIsKilled(t *testing.T) {
 		other.dress(view.scheme, view.width, view.height)
 		other.fromTop()
 		other.judge("cluster-after-" + view.name)
-	}
-	for _, scheme := range []string{"light", "dark"} {
-		other.portray("cluster", scheme, 900)
 	}
 
 	one.until(threeReady)
