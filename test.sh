@@ -67,6 +67,9 @@ fi
 (cd engine/nats && go test -race -timeout 5m ./...)
 (cd engine/nats/embedded && go test -race -timeout 10m ./...)
 
+step "faults: servers killed, stopped, cut off, emptied and promoted under load"
+faults/test.sh
+
 step "browsers and proxies"
 missing=
 for browser in chromium firefox-esr; do
