@@ -61,6 +61,9 @@ var commands = []string{"attach", "detach", "register", "close", "pull", "send"}
 // request's session; it and the process meant are active by it. Every error is a
 // *CommandError, or an inbox's own failure.
 func (s *Site) Command(ctx context.Context, r Request, form map[string][]string) (Reply, error) {
+	if err := s.rates.ofAddress(&s.config, r.Address); err != nil {
+		return Reply{}, err
+	}
 	address, err := cursor.ParseAddress(r.Query)
 	if err != nil {
 		return Reply{}, refuse("bad", "%v", err)
@@ -75,6 +78,9 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	own, err := s.Process(r.Reader.Session, address.Process.Token)
 	if err != nil {
 		return Reply{}, refuse("gone", "no such client process")
+	}
+	if err := s.rates.of(&s.config, own); err != nil {
+		return Reply{}, err
 	}
 	whose := own
 	if token := first(form["comet"]); token != "" {

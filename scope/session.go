@@ -57,7 +57,7 @@ func (s *Site) admit(p *ClientProcess) (evicted *ClientProcess, err error) {
 	}
 	ses.processes = append(ses.processes, p)
 	s.sessions[p.session] = ses
-	s.processes[p.token] = p
+	s.processes[digest(p.token)] = p
 	return evicted, nil
 }
 
@@ -83,10 +83,10 @@ func oldestAway(processes []*ClientProcess) *ClientProcess {
 
 // forget takes p out of the registries. It needs s.mu.
 func (s *Site) forget(p *ClientProcess) {
-	if s.processes[p.token] != p {
+	if s.processes[digest(p.token)] != p {
 		return
 	}
-	delete(s.processes, p.token)
+	delete(s.processes, digest(p.token))
 	ses := s.sessions[p.session]
 	for i, q := range ses.processes {
 		if q == p {
@@ -103,8 +103,9 @@ func (s *Site) forget(p *ClientProcess) {
 // session. Anything else (unknown, another session's, ended) is the same
 // ErrNoProcess (rule 8).
 func (s *Site) Process(key, token string) (*ClientProcess, error) {
+	id := digest(token)
 	s.mu.Lock()
-	p := s.processes[token]
+	p := s.processes[id]
 	s.mu.Unlock()
 	if p == nil || subtle.ConstantTimeCompare([]byte(p.session), []byte(key)) != 1 || p.Err() != nil {
 		return nil, ErrNoProcess
@@ -112,13 +113,16 @@ func (s *Site) Process(key, token string) (*ClientProcess, error) {
 	return p, nil
 }
 
-// EndSession ends every client process of a session: their tabs hear gone.
+// EndSession ends every client process of a session: their tabs hear gone. With
+// Hooks.Allow the session's event streams end within a heartbeat, whatever they
+// carry, and are asked for anew.
 func (s *Site) EndSession(key string) {
 	s.mu.Lock()
 	var processes []*ClientProcess
 	if ses := s.sessions[key]; ses != nil {
 		processes = append(processes, ses.processes...)
 	}
+	s.markDead(key)
 	s.mu.Unlock()
 	for _, p := range processes {
 		p.end(ErrProcessGone)

@@ -52,6 +52,17 @@ type SiteConfig struct {
 	// once. Behind a proxy that Fiber is not told to trust, all readers share the
 	// proxy's address. Default: 0, no bound.
 	MaxAddressStreams int
+	// MaxCommandRate is how many commands a second one client process may send on
+	// average; ten times as many at once. Over it they are answered 429 and when to
+	// try again. Default: 100.
+	MaxCommandRate int
+	// MaxSessionCommandRate is the same for all client processes of one session
+	// together. Default: 400.
+	MaxSessionCommandRate int
+	// MaxAddressCommandRate is the same for one network address, and counts what is
+	// no command, too. As with MaxAddressStreams the readers behind a proxy may share
+	// one. Default: 0, no bound.
+	MaxAddressCommandRate int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
 	// MaxCommand is how long a command's body may be, in bytes: what a page sends
@@ -93,6 +104,8 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	number("MaxChannels", &c.MaxChannels, 100)
 	number("MaxStreams", &c.MaxStreams, 100_000)
 	number("MaxSessionStreams", &c.MaxSessionStreams, 100)
+	number("MaxCommandRate", &c.MaxCommandRate, 100)
+	number("MaxSessionCommandRate", &c.MaxSessionCommandRate, 400)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
 	if c.MaxCommand == 0 {
 		c.MaxCommand = defaultCommand
@@ -103,6 +116,9 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	}
 	if c.MaxAddressStreams < 0 {
 		faults = append(faults, fmt.Errorf("MaxAddressStreams is %d: use at least 1, or 0 for no bound", c.MaxAddressStreams))
+	}
+	if c.MaxAddressCommandRate < 0 {
+		faults = append(faults, fmt.Errorf("MaxAddressCommandRate is %d: use at least 1, or 0 for no bound", c.MaxAddressCommandRate))
 	}
 	return c, errors.Join(faults...)
 }
@@ -140,6 +156,7 @@ type Site struct {
 	probing sync.Once
 	ctx     context.Context // of all that runs for the Site
 	cancel  context.CancelFunc
+	rates   commandRates
 	work    sync.WaitGroup // of goroutines that call the app or the session store
 	ending  sync.Once
 	ended   chan struct{} // closed when Shutdown is done, endErr is set before
@@ -152,10 +169,11 @@ type Site struct {
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
-	processes                 map[string]*ClientProcess
+	processes                 map[tokenDigest]*ClientProcess
 	streams                   map[*EventStream]struct{}
-	carried                   census        // event streams, those being opened included
-	drained                   chan struct{} // closed when down and the last stream has gone
+	carried                   census              // event streams, those being opened included
+	dead                      map[string]struct{} // sessions that are over and had event streams
+	drained                   chan struct{}       // closed when down and the last stream has gone
 	sessionSweep, readerSweep sweep
 }
 
@@ -176,7 +194,7 @@ func NewSite(config ...SiteConfig) *Site {
 	s := &Site{
 		owned: c.Engine == nil, probe: defaultProbe, drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
-		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
+		processes: map[tokenDigest]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 	}
 	if s.owned {
 		c.Engine = memory.New()
