@@ -51,7 +51,7 @@ func (n *neighbours) look(c *fiber.Ctx, prefix, path string) {
 				"register comet.New first, and give cache a Next that skips the endpoint and every page that uses Comet",
 				"endpoint", endpoint)
 		}
-		if strings.Contains(before, "/middleware/limiter.New") {
+		if strings.Contains(before, "/middleware/limiter.") {
 			n.log.Warn("comet: fiber's limiter middleware stands before comet.New; at its limit an EventSource that comes back "+
 				"hears 429 and gives up for good: register comet.New first, which has limits of its own (SiteConfig), "+
 				"or see that limiter's Next skips the endpoint", "endpoint", endpoint)
