@@ -18,6 +18,7 @@ type comet struct {
 	origins     origins
 	sessions    sessions
 	neighbours  neighbours
+	probes      probes // the doctor's
 	compression *wire.Compression
 	asking      chan struct{} // a place each for those who wait for the session storage
 }
@@ -133,6 +134,7 @@ func (m *comet) accompany(c *fiber.Ctx, prefix string) (err error) {
 }
 
 func (m *comet) closed() {
+	m.probes.close()
 	if m.sessions != nil {
 		m.sessions.close()
 	}

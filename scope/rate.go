@@ -107,8 +107,3 @@ func (r *rates) count(key string, most int, whose string) error {
 		Message: fmt.Sprintf("a %s may send %d commands a second, and %d at once", whose, most, burst*most),
 	}
 }
-
-// CountsAddresses reports whether a bound of this Site goes by network address.
-func (s *Site) CountsAddresses() bool {
-	return s.config.MaxAddressStreams > 0 || s.config.MaxAddressCommandRate > 0
-}
