@@ -145,7 +145,10 @@ func (f *findings) identity(m *Measured) {
 	if strings.HasPrefix(m.URL, "https:") && m.Seen.Scheme == "http" {
 		f.fault(scheme, "The page is asked for by https, and the app believes by http: cookies are set without Secure")
 	}
-	if from := m.Seen.Forwarded["X-Forwarded-For"]; from != "" && !strings.Contains(from, m.Seen.Address) {
+	if m.Seen.Address == "" {
+		f.note(address, "The app finds no address of the reader: the header that fiber.Config.ProxyHeader names does not arrive. "+
+			"Bounds by address would count all readers as one")
+	} else if from := m.Seen.Forwarded["X-Forwarded-For"]; from != "" && !strings.Contains(from, m.Seen.Address) {
 		f.note(address, "The app takes %s for the reader's address, which is a proxy's: X-Forwarded-For says %s. "+
 			"Bounds by address would count all readers as one", m.Seen.Address, from)
 	}

@@ -29,7 +29,7 @@ const (
 
 var remedies = map[remedy]map[string]string{
 	buffering: {
-		"nginx":   "proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering; in the endpoint's location",
+		"nginx":   "proxy_buffering off; proxy_http_version 1.1; and no proxy_ignore_headers X-Accel-Buffering; in the endpoint's location",
 		"HAProxy": "no option http-buffer-request and no http-response wait-for-body for the endpoint",
 		"Caddy":   "reverse_proxy … { flush_interval -1 }",
 		"Fiber":   forward,
