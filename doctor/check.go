@@ -189,7 +189,9 @@ func (c *checker) listen(ctx context.Context, id, phase string, within time.Dura
 
 func (c *checker) ticks(ctx context.Context, m *Measured) {
 	m.End = "never"
+	begun := time.Now()
 	err := c.listen(ctx, newID(), PhaseTicks, Ticks*Every+patience, func(resp *http.Response) {
+		m.Opened = since(begun)
 		m.Status, m.Protocol, m.Header = resp.StatusCode, resp.Proto, map[string]string{}
 		for name := range resp.Header {
 			m.Header[name] = resp.Header.Get(name)

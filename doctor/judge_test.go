@@ -10,7 +10,7 @@ import (
 // well is what is measured where nothing is wrong.
 func well() doctor.Measured {
 	m := doctor.Measured{
-		URL: "https://app.example.com/doctor", Trip: 20, Protocol: "HTTP/2.0", Status: 200, End: "clean",
+		URL: "https://app.example.com/doctor", Trip: 20, Opened: 400, Protocol: "HTTP/2.0", Status: 200, End: "clean",
 		Header:   map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-store, no-transform"},
 		Seen:     &doctor.Seen{Protocol: "HTTP/1.1", Scheme: "https", Host: "app.example.com", Address: "192.0.2.1", Trusted: true, Heartbeat: 15000},
 		Returned: &doctor.Returned{Said: "1,x", Arrived: "1,x"}, Left: &doctor.Left{Left: true},
@@ -19,7 +19,7 @@ func well() doctor.Measured {
 	}
 	for i := range doctor.Ticks {
 		at := float64(i+1) * float64(doctor.Every.Milliseconds())
-		m.Ticks = append(m.Ticks, doctor.Tick{Sent: at, Heard: at + 25})
+		m.Ticks = append(m.Ticks, doctor.Tick{Sent: at, Heard: 400 + at + 5})
 	}
 	return m
 }

@@ -59,6 +59,7 @@ type Measured struct {
 	Status   int               `json:"status"`   // of the ticks, or why it could not be asked:
 	Error    string            `json:"error,omitempty"`
 	Header   map[string]string `json:"header"` // of the ticks' response
+	Opened   float64           `json:"opened"` // when the headers came, from the request's being sent
 	Seen     *Seen             `json:"seen"`
 	Ticks    []Tick            `json:"ticks"`
 	End      string            `json:"end"` // clean, cut, never

@@ -32,13 +32,13 @@ func Report(w io.Writer, m Measured, found []Finding) {
 
 func measures(m *Measured) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	say("a request takes %.1f ms; the first hop speaks %s", m.Trip, m.Protocol)
+	say("a request takes %.1f ms, the headers of an event stream %.1f ms; the first hop speaks %s", m.Trip, m.Opened, m.Protocol)
 	if m.Seen != nil {
 		say("the server is asked by %s in %s, for host %s by %s", m.Seen.Address, m.Seen.Protocol, m.Seen.Host, m.Seen.Scheme)
 	}
 	if n := len(m.Ticks); n > 0 {
 		first, last := m.Ticks[0], m.Ticks[n-1]
-		say("%d of %d events, %.0f ms to %.0f ms after they were written; the end: %s", n, Ticks, first.Heard-first.Sent, last.Heard-last.Sent, m.End)
+		say("%d of %d events, %.0f ms to %.0f ms after they were written; the end: %s", n, Ticks, first.Heard-m.Opened-first.Sent, last.Heard-m.Opened-last.Sent, m.End)
 	}
 	if m.Returned != nil {
 		say("Last-Event-ID %q arrived as %q", m.Returned.Said, m.Returned.Arrived)

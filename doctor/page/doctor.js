@@ -24,7 +24,7 @@ async function trip(m) {
     const begun = performance.now();
     await ask({ seen: 1 });
     const took = performance.now() - begun;
-    if (i > 0 && !(m.trip <= took)) m.trip = took;
+    if (i > 0) m.trip = m.trip ? Math.min(m.trip, took) : took;
   }
 }
 
@@ -60,6 +60,7 @@ function ticks(m) {
       done(id);
     };
     const timer = setTimeout(finish, 2000 + 2 * patience);
+    source.addEventListener("open", () => { m.opened ||= performance.now() - begun; });
     source.addEventListener("hello", e => {
       const seen = JSON.parse(e.data);
       if (!m.seen) {
@@ -115,7 +116,7 @@ function idle(m) {
 }
 
 async function measure() {
-  const m = { url: location.href, trip: 0, protocol: "", status: 0, error: "", header: {}, seen: null, ticks: [], end: "never" };
+  const m = { url: location.href, trip: 0, opened: 0, protocol: "", status: 0, error: "", header: {}, seen: null, ticks: [], end: "never" };
   const state = text => { show("state").textContent = text; };
   state("Measuring how long a request takes…");
   await trip(m);
