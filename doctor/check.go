@@ -56,6 +56,7 @@ func Check(ctx context.Context, o Options) (Measured, error) {
 	}
 	c.ticks(ctx, &m)
 	if m.Seen != nil {
+		c.first(ctx, &m)
 		c.back(ctx, &m)
 		c.crowd(ctx, &m)
 		c.command(ctx, &m)
@@ -221,6 +222,18 @@ func (c *checker) ticks(ctx context.Context, m *Measured) {
 		}
 	case !errors.Is(err, context.DeadlineExceeded):
 		m.End = "cut"
+	}
+}
+
+// first measures when the first event of an event stream comes, at best.
+func (c *checker) first(ctx context.Context, m *Measured) {
+	for range 3 {
+		_ = c.listen(ctx, newID(), PhaseOpen, patience, nil, func(e heard) bool {
+			if m.First == 0 || e.at < m.First {
+				m.First = e.at
+			}
+			return false
+		})
 	}
 }
 

@@ -13,9 +13,9 @@ type Finding struct {
 	Remedies map[string]string `json:"remedies,omitempty"` // by what is to be changed: nginx, HAProxy, Caddy, Fiber
 }
 
-// late is by how much, in milliseconds, a tick may come later after the headers
-// than it was written after them, before somebody is thought to hold it back. How
-// long the headers took is how long the way is.
+// late is by how much, in milliseconds, events may be late before somebody is
+// thought to hold them back: a tick, against when the headers of its event stream
+// came; the first event of an event stream, at best, against an ordinary request.
 const late = 100
 
 // Judge says what was measured means. No fault means that on this way, at this
@@ -86,6 +86,8 @@ func (f *findings) arrival(m *Measured) {
 			"Something buffers the response", Ticks, Every.Milliseconds(), together)
 	case median > late:
 		f.fault(delaying, "Events are held back: half of them came more than %.0f ms later than they were written", median)
+	case m.First-m.Trip > late:
+		f.fault(delaying, "Events are held back: the first of an event stream takes %.0f ms at best, where a request takes %.0f ms", m.First, m.Trip)
 	}
 }
 

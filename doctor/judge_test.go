@@ -10,7 +10,7 @@ import (
 // well is what is measured where nothing is wrong.
 func well() doctor.Measured {
 	m := doctor.Measured{
-		URL: "https://app.example.com/doctor", Trip: 20, Opened: 400, Protocol: "HTTP/2.0", Status: 200, End: "clean",
+		URL: "https://app.example.com/doctor", Trip: 20, Opened: 400, First: 30, Protocol: "HTTP/2.0", Status: 200, End: "clean",
 		Header:   map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-store, no-transform"},
 		Seen:     &doctor.Seen{Protocol: "HTTP/1.1", Scheme: "https", Host: "app.example.com", Address: "192.0.2.1", Trusted: true, Heartbeat: 15000},
 		Returned: &doctor.Returned{Said: "1,x", Arrived: "1,x"}, Left: &doctor.Left{Left: true},
@@ -50,6 +50,7 @@ func TestJudge(t *testing.T) {
 				m.Ticks[i].Heard += 200
 			}
 		}, "Caddy HAProxy nginx"},
+		"takes 220 ms at best":     {true, func(m *doctor.Measured) { m.First = 220 }, "Caddy HAProxy nginx"},
 		"comes in br":              {false, func(m *doctor.Measured) { m.Header["Content-Encoding"] = "br" }, "Caddy HAProxy nginx"},
 		"Cache-Control arrives":    {true, func(m *doctor.Measured) { m.Header["Cache-Control"] = "no-cache" }, "Caddy HAProxy nginx"},
 		"as a broken connection":   {true, func(m *doctor.Measured) { m.End = "cut" }, ""},

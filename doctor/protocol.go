@@ -60,6 +60,7 @@ type Measured struct {
 	Error    string            `json:"error,omitempty"`
 	Header   map[string]string `json:"header"` // of the ticks' response
 	Opened   float64           `json:"opened"` // when the headers came, from the request's being sent
+	First    float64           `json:"first"`  // when the first event came, at best, of some event streams
 	Seen     *Seen             `json:"seen"`
 	Ticks    []Tick            `json:"ticks"`
 	End      string            `json:"end"` // clean, cut, never

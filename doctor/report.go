@@ -32,7 +32,7 @@ func Report(w io.Writer, m Measured, found []Finding) {
 
 func measures(m *Measured) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	say("a request takes %.1f ms, the headers of an event stream %.1f ms; the first hop speaks %s", m.Trip, m.Opened, m.Protocol)
+	say("a request takes %.1f ms, the first event of an event stream %.1f ms; the first hop speaks %s", m.Trip, m.First, m.Protocol)
 	if m.Seen != nil {
 		say("the server is asked by %s in %s, for host %s by %s", m.Seen.Address, m.Seen.Protocol, m.Seen.Host, m.Seen.Scheme)
 	}

@@ -48,6 +48,16 @@ async function headers(m) {
   m.protocol = url ?? "";
 }
 
+// first is when the first event of an event stream comes, at best.
+async function first(m) {
+  for (let i = 0; i < 3; i++) {
+    const begun = performance.now(), source = new EventSource(address({ probe: newID(), phase: "open" }));
+    const took = await within(patience, new Promise(done => source.addEventListener("hello", () => done(performance.now() - begun))));
+    source.close();
+    if (took) m.first = m.first ? Math.min(m.first, took) : took;
+  }
+}
+
 // ticks hears all of them and the end, and how the browser comes back by itself.
 function ticks(m) {
   return new Promise(done => {
@@ -116,7 +126,7 @@ function idle(m) {
 }
 
 async function measure() {
-  const m = { url: location.href, trip: 0, opened: 0, protocol: "", status: 0, error: "", header: {}, seen: null, ticks: [], end: "never" };
+  const m = { url: location.href, trip: 0, opened: 0, first: 0, protocol: "", status: 0, error: "", header: {}, seen: null, ticks: [], end: "never" };
   const state = text => { show("state").textContent = text; };
   state("Measuring how long a request takes…");
   await trip(m);
@@ -124,6 +134,7 @@ async function measure() {
   state("Hearing events…");
   const id = await ticks(m);
   if (m.seen) {
+    await first(m);
     state("Leaving, and sending a command…");
     if (m.returned) await left(m, id + "");
     await command(m);

@@ -3,6 +3,10 @@ package stock
 import (
 	"bytes"
 	"net/http"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +193,24 @@ func withoutSession(rows []around.Neighbour) (rest []around.Neighbour) {
 // TestAroundIsInTheDocs: docs/around.md has these rows and no others.
 func TestAroundIsInTheDocs(t *testing.T) {
 	around.Table(t, "../../docs/around.md", "middleware/stock.TestAround", append(stockMiddlewares, settings...))
+}
+
+// TestAroundIsWhole: each of fiber's middlewares has a row.
+func TestAroundIsWhole(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}", "github.com/gofiber/fiber/v2/middleware/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(out))
+	if len(packages) < 25 {
+		t.Fatal("fiber has", packages)
+	}
+	for _, p := range packages {
+		name := path.Base(p)
+		if !slices.ContainsFunc(stockMiddlewares, func(n around.Neighbour) bool { return n.Name == name || strings.HasPrefix(n.Name, name+",") }) {
+			t.Errorf("%s has no row", p)
+		}
+	}
 }
 
 // sessionAround is the row of sessions: one that is made around the handlers and
