@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,16 +99,16 @@ func TestCommandRatesAreForgotten(t *testing.T) {
 // also those of site channels alone, and others do not.
 func TestLogoutEndsStreamsThatAllowDecided(t *testing.T) {
 	const heartbeat = 2 * time.Second
-	for name, logout := range map[string]func(k kit, out map[string]bool){
-		"told":  func(k kit, out map[string]bool) { k.site.EndSession("ann") },
-		"found": func(k kit, out map[string]bool) { out["ann"] = true },
+	for name, logout := range map[string]func(k kit, out *atomic.Bool){
+		"told":  func(k kit, _ *atomic.Bool) { k.site.EndSession("ann") },
+		"found": func(_ kit, out *atomic.Bool) { out.Store(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, scope.SiteConfig{Heartbeat: heartbeat}, func(t *testing.T, k kit) {
-				out := map[string]bool{}
+				var out atomic.Bool
 				k.bind(scope.Hooks{
 					Allow: func(_ context.Context, r scope.Reader, _ string) error { return nil },
-					Alive: func(_ context.Context, session string) bool { return !out[session] },
+					Alive: func(_ context.Context, session string) bool { return session != "ann" || !out.Load() },
 				})
 				news := k.channel(scope.Spec{Name: "news"})
 				page := newTab(t, k.site, "ann", k.process("ann"), news).connect()
@@ -116,7 +117,7 @@ func TestLogoutEndsStreamsThatAllowDecided(t *testing.T) {
 					tb.hear()
 				}
 				time.Sleep(time.Second)
-				logout(k, out)
+				logout(k, &out)
 				time.Sleep(heartbeat)
 				if gone := of(page.hear(), "comet:gone"); len(gone) != 1 {
 					t.Errorf("the page heard gone %d times", len(gone))
