@@ -25,6 +25,7 @@ type club struct {
 	*browser
 	site          *scope.Site
 	tabs          *tabs
+	storage       *shelf
 	say, announce func(string)
 }
 
@@ -37,7 +38,8 @@ func newClub(t *testing.T, own bool, config middleware.Config, before ...fiber.H
 	site := newSite(t, scope.SiteConfig{Heartbeat: clubHeartbeat})
 	members, say := channelOf(t, site, "members")
 	public, announce := channelOf(t, site, "public")
-	store := session.New(session.Config{Storage: new(shelf)})
+	storage := new(shelf)
+	store := session.New(session.Config{Storage: storage})
 	user := func(c *fiber.Ctx) string { return c.Get("X-User") }
 	if !own {
 		config.Session = store
@@ -89,7 +91,7 @@ func newClub(t *testing.T, own bool, config middleware.Config, before ...fiber.H
 		}
 		return s.Destroy()
 	})
-	return &club{serve(t, app), site, tabs, say, announce}
+	return &club{serve(t, app), site, tabs, storage, say, announce}
 }
 
 // TestLogoutEndsWhatAllowDecided: within one heartbeat of the logout nothing more is heard
@@ -150,6 +152,39 @@ func TestLogoutEndsWhatAllowDecided(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLogoutWithoutAProcess: an app's session is kept in sight for an event stream
+// of site channels when its client processes have ended, whether the app logs out
+// or the session vanishes elsewhere; and is forgotten with it.
+func TestLogoutWithoutAProcess(t *testing.T) {
+	for name, logout := range map[string]func(c *club){
+		"logout": func(c *club) { c.do("POST", "/logout", "") },
+		"vanishes": func(c *club) {
+			for _, key := range c.storage.keys() {
+				if err := c.storage.Delete(key); err != nil {
+					c.t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClub(t, false, middleware.Config{})
+			c.do("POST", "/login", "")
+			c.get("/")
+			es := c.open(c.get("/list").body)
+			c.say("one")
+			es.expect("members", "one")
+			for _, p := range c.tabs.m {
+				p.Close()
+			}
+			logout(c)
+			es.ended()
+			c.say("two")
+			c.open(c.get("/list").body).expect("comet:closed", "")
+		})
 	}
 }
 

@@ -100,7 +100,7 @@ func TestCommandRatesAreForgotten(t *testing.T) {
 func TestLogoutEndsStreamsThatAllowDecided(t *testing.T) {
 	const heartbeat = 2 * time.Second
 	for name, logout := range map[string]func(k kit, out *atomic.Bool){
-		"told":  func(k kit, _ *atomic.Bool) { k.site.EndSession("ann") },
+		"told":  func(k kit, _ *atomic.Bool) { k.site.EndSession("ann"); k.site.EndSession("cid") },
 		"found": func(_ kit, out *atomic.Bool) { out.Store(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,12 +108,13 @@ func TestLogoutEndsStreamsThatAllowDecided(t *testing.T) {
 				var out atomic.Bool
 				k.bind(scope.Hooks{
 					Allow: func(_ context.Context, r scope.Reader, _ string) error { return nil },
-					Alive: func(_ context.Context, session string) bool { return session != "ann" || !out.Load() },
+					Alive: func(_ context.Context, session string) bool { return session == "ben" || !out.Load() },
 				})
 				news := k.channel(scope.Spec{Name: "news"})
 				page := newTab(t, k.site, "ann", k.process("ann"), news).connect()
 				list, other := newTab(t, k.site, "ann", nil, news).connect(), newTab(t, k.site, "ben", nil, news).connect()
-				for _, tb := range []*tab{page, list, other} {
+				lone := newTab(t, k.site, "cid", nil, news).connect() // of a session without any process
+				for _, tb := range []*tab{page, list, lone, other} {
 					tb.hear()
 				}
 				time.Sleep(time.Second)
@@ -123,8 +124,9 @@ func TestLogoutEndsStreamsThatAllowDecided(t *testing.T) {
 					t.Errorf("the page heard gone %d times", len(gone))
 				}
 				list.hear()
+				lone.hear()
 				k.put(news, "after the logout")
-				if page.stream != nil && len(of(page.hear(), "news")) > 0 || len(of(list.hear(), "news")) > 0 {
+				if page.stream != nil && len(of(page.hear(), "news")) > 0 || len(of(list.hear(), "news"))+len(of(lone.hear(), "news")) > 0 {
 					t.Error("heard after the logout")
 				}
 				other.want("news", "after the logout")
