@@ -67,15 +67,23 @@ func serve(t *testing.T, app *fiber.App, shutdown func(context.Context) error) (
 	}
 }
 
-func examine(t *testing.T, addr string, idle bool) (doctor.Measured, []doctor.Finding) {
+// examine measures until there is no fault, where there is to be none, but no more than thrice: a machine that is busy may hold
+// events back itself.
+func examine(t *testing.T, addr string, idle, fault bool) (m doctor.Measured, found []doctor.Finding) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	m, err := doctor.Check(ctx, doctor.Options{URL: "http://" + addr + "/doctor", Idle: idle})
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		var err error
+		if m, err = doctor.Check(ctx, doctor.Options{URL: "http://" + addr + "/doctor", Idle: idle}); err != nil {
+			t.Fatal(err)
+		}
+		if found = doctor.Judge(m); fault || doctor.Healthy(found) {
+			break
+		}
+		t.Logf("a fault: %+v", found)
 	}
-	return m, doctor.Judge(m)
+	return m, found
 }
 
 // documented are the configurations of docs/around.md, by their languages.
@@ -142,7 +150,7 @@ func TestDocumentedProxies(t *testing.T) {
 	for _, p := range documentedProxies(t) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			m, found := examine(t, p.before(t, newDoctored(t).addr), true)
+			m, found := examine(t, p.before(t, newDoctored(t).addr), true, false)
 			if !doctor.Healthy(found) {
 				t.Errorf("found %+v in %+v", found, m)
 			}
@@ -224,7 +232,7 @@ func TestDoctorFinds(t *testing.T) {
 				c.config = strings.Replace(c.config, "server { listen", "limit_conn_zone $server_port zone=one:1m; server { listen", 1)
 				addr = c.before(t, origin)
 			}
-			m, found := examine(t, addr, strings.Contains(c.what, "silent"))
+			m, found := examine(t, addr, strings.Contains(c.what, "silent"), c.fault)
 			if doctor.Healthy(found) == c.fault {
 				t.Errorf("a fault: %v; found %+v in %+v", c.fault, found, m)
 			}

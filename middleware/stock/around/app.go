@@ -117,6 +117,9 @@ func (a *App) page(c *fiber.Ctx) error {
 // Origin is where the app is served.
 func (a *App) Origin() string { return a.origin }
 
+// Through has pages ask for what serves at origin, a proxy before the app, instead.
+func (a *App) Through(origin string) { a.origin = origin }
+
 // Fiber is the app itself.
 func (a *App) Fiber() *fiber.App { return a.fiber }
 
