@@ -85,7 +85,7 @@ func (n *neighbours) endpoint(c *fiber.Ctx, boundedByAddress bool) {
 		n.say(csrfOnEndpoint, "fiber's csrf middleware refuses commands, which carry none of its tokens and are guarded "+
 			"by Sec-Fetch-Site and Origin: give csrf a Next that skips the endpoint, or register comet.New first", "endpoint", c.Path())
 	}
-	if boundedByAddress && c.App().Config().ProxyHeader == "" && c.Get(fiber.HeaderXForwardedFor) != "" {
+	if boundedByAddress && c.Get(fiber.HeaderXForwardedFor) != "" && c.App().Config().ProxyHeader == "" {
 		n.say(addressOfProxy, "a proxy forwards requests, and all its clients count as one address: set fiber.Config.ProxyHeader to a header "+
 			"that the proxy sets and does not append to, such as X-Real-IP, with EnableTrustedProxyCheck and TrustedProxies", "address", c.IP())
 	}
