@@ -79,7 +79,7 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 	if err != nil {
 		return Reply{}, refuse("gone", "no such client process")
 	}
-	if err := s.rates.of(&s.config, own); err != nil {
+	if err := s.rates.of(&s.config, own.token, own.session); err != nil {
 		return Reply{}, err
 	}
 	whose := own

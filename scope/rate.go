@@ -85,12 +85,13 @@ func (r *commandRates) ofAddress(c *SiteConfig, address string) error {
 	return r.addresses.count(address, c.MaxAddressCommandRate, "network address")
 }
 
-// of counts one command of a living process against it and its session.
-func (r *commandRates) of(c *SiteConfig, p *ClientProcess) error {
-	if err := r.processes.count(p.token, c.MaxCommandRate, "client process"); err != nil {
+// of counts one command of a living process, whose session it is known to be of,
+// against both.
+func (r *commandRates) of(c *SiteConfig, token, session string) error {
+	if err := r.processes.count(token, c.MaxCommandRate, "client process"); err != nil {
 		return err
 	}
-	return r.sessions.count(p.session, c.MaxSessionCommandRate, "session")
+	return r.sessions.count(session, c.MaxSessionCommandRate, "session")
 }
 
 // count spends one of what a key may send, without a bound if most is 0.
