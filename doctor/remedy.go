@@ -30,8 +30,8 @@ const (
 var remedies = map[remedy]map[string]string{
 	buffering: {
 		"nginx":   "proxy_buffering off; proxy_http_version 1.1; and no proxy_ignore_headers X-Accel-Buffering; in the endpoint's location",
-		"HAProxy": "no option http-buffer-request and no http-response wait-for-body for the endpoint",
-		"Caddy":   "reverse_proxy … { flush_interval -1 }",
+		"HAProxy": "no http-response wait-for-body for the endpoint",
+		"Caddy":   "reverse_proxy … { flush_interval -1 } without response_buffers (formerly buffer_responses)",
 		"Fiber":   forward,
 	},
 	delaying: {

@@ -216,9 +216,11 @@ func TestDoctorFinds(t *testing.T) {
 		{haproxyWith("HAProxy told", "option http-no-delay", ""), "", false, ""},
 		{haproxyWith("HAProxy without Last-Event-ID", "option http-no-delay", "http-request del-header Last-Event-ID"), "is not sent again", true, "no http-request del-header"},
 		{haproxyWith("HAProxy without patience", "option http-no-delay\ntimeout server 1s", ""), "was silent was cut", true, "timeout server"},
+		{haproxyWith("HAProxy that buffers", "option http-no-delay", "http-response wait-for-body time 10s"), "Something buffers", true, "no http-response wait-for-body"},
 		{haproxyWith("HAProxy that compresses", "option http-no-delay\ncompression algo gzip\ncompression type text/event-stream", ""), "", false, ""}, // it heeds no-transform
 		{haproxyWith("HAProxy with a Host of its own", "option http-no-delay", "http-request set-header Host other.example.com"), "one of another origin", true, "set-header Host"},
 		{caddyWith("Caddy as it comes", "reverse_proxy ORIGIN"), "", false, ""},
+		{caddyWith("Caddy that buffers", "reverse_proxy ORIGIN {\nbuffer_responses\n}"), "Something buffers", true, "without response_buffers"},
 		{caddyWith("Caddy without Last-Event-ID", "reverse_proxy ORIGIN {\nheader_up -Last-Event-ID\n}"), "is not sent again", true, "no header_up -Last-Event-ID"},
 		{caddyWith("Caddy with a Host of its own", "reverse_proxy ORIGIN {\nheader_up Host other.example.com\n}"), "", false, ""}, // X-Forwarded-Host tells
 		{proxy{name: "Fiber's proxy middleware"}, "Something buffers", true, "the proxy middleware sends"},
