@@ -363,8 +363,8 @@ func (s *Site) sendAway() {
 func (s *Site) windDown() {
 	defer close(s.ended)
 	<-s.drained
+	s.node.close() // first: what it has handed over is not gone
 	s.endAll()
-	s.node.close()
 	s.cancel()
 	s.work.Wait()
 	s.wheel.Close()
