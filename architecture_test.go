@@ -17,7 +17,9 @@ const module = "github.com/ocsigo/comet"
 // module, "" standing for the door.
 var arrows = map[string][]string{
 	"":                           {"middleware", "scope"},
-	"middleware":                 {"scope", "engine", "internal/wire", "client"},
+	"middleware":                 {"scope", "engine", "sse", "internal/wire", "client", "doctor"},
+	"doctor":                     {"sse"},
+	"cmd/comet-doctor":           {"doctor"},
 	"client":                     {},
 	"typescript":                 {},
 	"channel":                    {"scope", "engine"},

@@ -77,3 +77,7 @@ func Scripts(c *fiber.Ctx, site ...*scope.Site) (string, error) {
 // EndSession ends the session of the request and its client processes: see
 // [middleware.EndSession].
 func EndSession(c *fiber.Ctx, site ...*scope.Site) error { return middleware.EndSession(c, site...) }
+
+// Doctor returns a handler that proves whether event streams arrive through
+// whatever lies before the app: see [middleware.Doctor].
+func Doctor() fiber.Handler { return middleware.Doctor() }

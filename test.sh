@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock bench e2e engine/redis engine/nats engine/nats/embedded faults examples/cluster"
+modules="middleware/stock middleware/telemetry bench e2e engine/redis engine/nats engine/nats/embedded faults examples/cluster"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -48,8 +48,9 @@ go test -run Allocat ./internal/wire ./scope ./sse ./internal/cursor
 step "internal/wire on the newest fasthttp that was tried"
 internal/wire/newest.sh v1.77.0 -short
 
-step "Fiber's stock middlewares around Comet"
-(cd middleware/stock && go test -race -timeout 5m ./...)
+step "middlewares around Comet, and docs/around.md, which the cache of tests does not look at"
+(cd middleware/stock && go test -race -count=1 -timeout 5m ./...)
+(cd middleware/telemetry && go test -race -count=1 -timeout 5m ./...)
 
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
@@ -69,6 +70,9 @@ fi
 
 step "the example of three nodes, which are killed and drained"
 (cd examples/cluster && go test -race -timeout 5m ./...)
+
+step "faults: servers killed, stopped, cut off, emptied and promoted under load"
+faults/test.sh
 
 step "browsers and proxies"
 missing=

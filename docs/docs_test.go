@@ -77,8 +77,8 @@ func read(file string, tests map[string][]string) error {
 
 var (
 	isTest = regexp.MustCompile(`^(Test|Fuzz|Example)([^a-z]|$)`)
-	named  = regexp.MustCompile("`([a-z0-9/]+)\\.((?:Test|Fuzz|Example)[A-Za-z0-9_]*)(?:/([^`]+))?`")
-	later  = regexp.MustCompile(`later: (comet\.js|notif|engines)\b`)
+	named  = regexp.MustCompile("`([a-z0-9/-]+)\\.((?:Test|Fuzz|Example)[A-Za-z0-9_]*)(?:/([^`]+))?`")
+	later  = regexp.MustCompile(`later: (comet\.js|notif|engines|WebKit|metrics|kit)\b`)
 )
 
 // proofs returns how many tests text names, and complains of those that there are
@@ -233,13 +233,65 @@ func TestBrowsers(t *testing.T) {
 	}
 }
 
+// TestPeers: every trap and every claim of the study of Comet's peers has a test
+// that exists, or is of a part that is yet to come; none is missing.
+func TestPeers(t *testing.T) {
+	tests, count := testsOf(t), map[string]int{}
+	for _, r := range rowsOf(t, "peers.md") {
+		section, _, _ := strings.Cut(r.cells[0], ".")
+		count[section]++
+		if want := fmt.Sprintf("%s.%d", section, count[section]); r.cells[0] != want {
+			t.Errorf("peers.md, %v: want %s", r, want)
+		}
+		if proofs(t, "peers.md, "+r.String(), r.cells[len(r.cells)-1], tests) == 0 && !later.MatchString(r.cells[2]) {
+			t.Errorf("peers.md, %v: no test", r)
+		}
+	}
+	if count["4B"] != 16 || count["5A"] != 15 {
+		t.Errorf("peers.md has rows %v, want 16 of 4B and 15 of 5A", count)
+	}
+}
+
+// TestSecurity: every threat has a test that exists.
+func TestSecurity(t *testing.T) {
+	tests, threats := testsOf(t), 0
+	for _, r := range rowsOf(t, "security.md") {
+		threats++
+		if proofs(t, "security.md, "+r.String(), r.cells[len(r.cells)-1], tests) == 0 {
+			t.Errorf("security.md, %v: no test shows that it is held", r)
+		}
+	}
+	if threats < 20 {
+		t.Errorf("security.md has %d threats", threats)
+	}
+}
+
+// TestAround: every row of around.md, which its tests hold to their own tables,
+// names a test, and so does what stands below the tables.
+func TestAround(t *testing.T) {
+	tests, rows := testsOf(t), rowsOf(t, "around.md")
+	for _, r := range rows {
+		if proofs(t, "around.md, "+r.String(), r.cells[len(r.cells)-1], tests) == 0 {
+			t.Errorf("around.md, %v: no test", r)
+		}
+	}
+	if len(rows) < 45 {
+		t.Errorf("around.md has %d rows", len(rows))
+	}
+	for i, line := range linesOf(t, "around.md") {
+		if !strings.HasPrefix(line, "|") {
+			proofs(t, fmt.Sprintf("around.md, line %d", i+1), line, tests)
+		}
+	}
+}
+
 // linked matches a link to a file of the repository.
 var linked = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 
 // TestLinks: what these pages link to is there.
 func TestLinks(t *testing.T) {
 	pages := []string{
-		"architecture.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "rules.md", "sending.md", "types.md",
+		"architecture.md", "around.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "peers.md", "rules.md", "security.md", "sending.md", "types.md",
 		path.Join("decisions", reasons),
 	}
 	for _, page := range pages {

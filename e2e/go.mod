@@ -8,6 +8,7 @@ require (
 	github.com/coder/websocket v1.8.15
 	github.com/gofiber/fiber/v2 v2.52.15
 	github.com/ocsigo/comet v0.0.0
+	github.com/ocsigo/comet/middleware/stock v0.0.0
 )
 
 require (
@@ -27,3 +28,5 @@ require (
 )
 
 replace github.com/ocsigo/comet => ../
+
+replace github.com/ocsigo/comet/middleware/stock => ../middleware/stock

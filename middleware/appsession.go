@@ -32,6 +32,7 @@ type appSessions struct {
 	app     *fiber.App
 	ended   func(session string)
 	outages outages
+	around  *neighbours
 	known   bindings
 }
 
@@ -41,7 +42,7 @@ const forever = 10 * 365 * 24 * time.Hour
 // errNoRecord: the store has no session of that id.
 var errNoRecord = errors.New("no such session")
 
-func newAppSessions(cfg Config, ended func(session string)) *appSessions {
+func newAppSessions(cfg Config, ended func(session string), around *neighbours) *appSessions {
 	source, name, _ := parseKeyLookup(cfg.Session.KeyLookup) // checked with the Config
 	s := &appSessions{
 		store:  cfg.Session,
@@ -51,6 +52,7 @@ func newAppSessions(cfg Config, ended func(session string)) *appSessions {
 		field:  "comet:" + cfg.Cookie,
 		app:    fiber.New(),
 		ended:  ended,
+		around: around,
 	}
 	s.outages.log = cfg.Logger
 	return s
@@ -170,8 +172,16 @@ func (s *appSessions) find(c *fiber.Ctx, _ bool) (string, error) {
 		}
 		return "", err
 	}
+	if key == "" && s.known.idle(id) {
+		s.around.overwritten()
+	}
 	s.known.seen(key, id)
 	return key, nil
+}
+
+func (s *appSessions) keep(c *fiber.Ctx, session string) (release func()) {
+	b := s.known.keep(session, utils.CopyString(s.requestID(c)))
+	return func() { s.known.release(b) }
 }
 
 // take decides on the key at once and leaves the writing to leave, when the

@@ -65,6 +65,20 @@ func (t *bindings) obtain(key, id string) *binding {
 	return b
 }
 
+// keep returns the binding of key, held, in the record id if none is known.
+func (t *bindings) keep(key, id string) *binding {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.byKey[key]
+	if b == nil {
+		b = &binding{key: key}
+		t.put(b)
+		t.name(b, id)
+	}
+	b.holds++
+	return b
+}
+
 func (t *bindings) put(b *binding) {
 	if t.byKey == nil {
 		t.byKey, t.byID = make(map[string]*binding), make(map[string]*binding)
@@ -179,4 +193,13 @@ func (t *bindings) keyOf(id string) (key string, known bool) {
 		return "", false
 	}
 	return b.key, true
+}
+
+// idle reports whether processes here belong to the record id, and no request of
+// it is under way.
+func (t *bindings) idle(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.byID[id]
+	return b != nil && b.busy == 0
 }

@@ -26,7 +26,7 @@ type refusal struct {
 // command answers a POST to an event stream's address: a command to it.
 func (m *comet) command(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, notStored)
-	if !m.origins.mayCommand(c) {
+	if !m.origins.trusts(c) {
 		return refuse(c, fiber.StatusForbidden, refusal{Error: "commands of pages of other origins are refused " +
 			"unless Config.Origins names the origin"})
 	}

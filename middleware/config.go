@@ -89,14 +89,16 @@ type Config struct {
 	Allow func(ctx context.Context, r scope.Reader, channel string) error
 
 	// User names who sends a request for an event stream or a command, for
-	// Allow. It is called once for each, before anything is opened.
+	// Allow. It is called once for each, before anything is opened, and not for
+	// pages of other origins that Origins does not name.
 	//
 	// Optional. Default: nil, the empty name.
 	User func(c *fiber.Ctx) string
 
 	// Origins are the other origins whose pages may hear this site's channels
 	// and send commands: "https://app.example.com", exactly as the browser
-	// writes it in its Origin header. Credentials are allowed to them.
+	// writes it in its Origin header. Credentials are allowed to them. What pages
+	// of any other origin open is nobody's: it has no session and no User.
 	//
 	// Optional. Default: none.
 	Origins []string

@@ -31,12 +31,13 @@ type cookieSessions struct {
 	life    time.Duration
 	storage fiber.Storage
 	outages outages
+	around  *neighbours
 	own     *memory.Storage // to be closed; nil when the storage is the app's
 	once    sync.Once
 }
 
-func newCookieSessions(cfg Config) *cookieSessions {
-	s := &cookieSessions{name: cfg.Cookie, life: cfg.SessionLife, storage: cfg.Storage}
+func newCookieSessions(cfg Config, around *neighbours) *cookieSessions {
+	s := &cookieSessions{name: cfg.Cookie, life: cfg.SessionLife, storage: cfg.Storage, around: around}
 	s.outages.log = cfg.Logger
 	if s.storage == nil {
 		s.own = memory.New()
@@ -47,11 +48,15 @@ func newCookieSessions(cfg Config) *cookieSessions {
 
 // id returns the cookie's id, "" unless it is well-formed.
 func (s *cookieSessions) id(c *fiber.Ctx) string {
-	id := c.Cookies(s.name)
-	if b, err := base64.RawURLEncoding.DecodeString(id); err != nil || len(b) != 16 {
-		return ""
+	if id := c.Cookies(s.name); wellFormed(id) {
+		return id
 	}
-	return id
+	return ""
+}
+
+func wellFormed(id string) bool {
+	b, err := base64.RawURLEncoding.DecodeString(id)
+	return err == nil && len(b) == 16
 }
 
 // named returns what the session of id is called.
@@ -185,9 +190,19 @@ func (s *cookieSessions) close() {
 	})
 }
 
-// What the handlers do to a session concerns this kind only through end.
+// leave looks whether the cookie goes out as it was set. What the handlers do to
+// a session concerns this kind otherwise only through end.
+func (s *cookieSessions) leave(c *fiber.Ctx, v *visit) error {
+	if v.began == "" {
+		return nil
+	}
+	if id, said := s.answered(c); said && id != "" && !wellFormed(id) {
+		s.around.rewritten()
+	}
+	return nil
+}
 
 func (s *cookieSessions) enter(*fiber.Ctx, *visit)       {}
+func (s *cookieSessions) keep(*fiber.Ctx, string) func() { return nil }
 func (s *cookieSessions) untake(*visit)                  {}
-func (s *cookieSessions) leave(*fiber.Ctx, *visit) error { return nil }
 func (s *cookieSessions) abandon(*visit)                 {}

@@ -20,18 +20,24 @@
 // them have returned, with the headers that they left; its body is none of
 // their business. In particular:
 //
-//   - etag, compress, logger with ${resBody}, idempotency, timeout, requestid,
-//     limiter: work before and after it. The server's ReadTimeout, WriteTimeout
-//     and IdleTimeout do not cut an event stream.
+//   - etag, compress, logger with ${resBody}, idempotency, timeout, requestid:
+//     work before and after it. The server's ReadTimeout, WriteTimeout and
+//     IdleTimeout do not cut an event stream.
 //   - cache: never on the endpoint, nor on a page that uses Comet, for it stores
 //     without asking the response: register comet.New first, and give cache a
-//     Next that skips the pages. One log line says so where it is seen to be
-//     wrong, and a stored copy of a stream tells its reader to come back.
+//     Next that skips the pages. A stored copy of a stream tells its reader to
+//     come back.
+//   - limiter: register it after comet.New. At its 429 an EventSource gives up.
 //   - csrf: give it a Next that skips the endpoint. Commands are guarded here,
 //     by Sec-Fetch-Site and Origin.
+//   - encryptcookie: register it before comet.New.
 //   - session-holding middlewares that Save after Next: register them after
 //     comet.New, or what they save is saved unseen.
 //   - Prefork: only with an engine that processes share. [New] panics otherwise.
+//
+// All of them are in docs/around.md, a test each. What is seen to do harm is
+// named once in the log. [Doctor] tells whether events arrive through the
+// proxies before the app.
 //
 // Several Comets in one app, each with its own Site and Path, nest: [Site],
 // [ClientProcess] and [Open] answer for the innermost, or for the site named.
@@ -59,6 +65,11 @@
 //
 // A storage that fails is not a logout: until it answers, sessions that are known
 // count as alive.
+//
+// Where Config.Allow says who hears what, the event streams of a session that
+// ended end, too, within a heartbeat, and who comes back is asked about anew. That
+// takes a session that Comet knows: pages whose channels depend on a login call
+// [ClientProcess].
 //
 // A browser that opens its first two pages at once gets two sessions, of which
 // it keeps one: the other page hears gone and reloads. One that refuses cookies

@@ -37,6 +37,10 @@ func (m *comet) endpoint(c *fiber.Ctx) error {
 // back to. All other refusals are said within the stream. The session is only
 // read: Fiber's Save is last-write-wins, and a stream opens at any time.
 func (m *comet) stream(c *fiber.Ctx) error {
+	m.neighbours.endpoint(c, m.site.CountsAddresses())
+	if m.neighbours.collected(c) {
+		return comeAgain(c, m.cfg.Retry)
+	}
 	request, err := m.request(c, false)
 	if err != nil {
 		return comeAgain(c, m.cfg.Retry)
@@ -54,7 +58,7 @@ func (m *comet) stream(c *fiber.Ctx) error {
 	c.Request().Header.Del(fiber.HeaderIfNoneMatch) // an etag of storedCopy must not end the stream
 	streamHeaders(c)
 	c.Response().SetBodyString(storedCopy)
-	wire.Serve(c.Context(), events, wire.Options{Logger: m.cfg.Logger, Compression: m.compression})
+	wire.Serve(c.Context(), m.keepSession(c, events, request.Reader.Session), wire.Options{Logger: m.cfg.Logger, Compression: m.compression})
 	return nil
 }
 
@@ -76,11 +80,39 @@ func (m *comet) open(r scope.Request) (*scope.EventStream, error) {
 	return events, err
 }
 
-// request copies out of c all that outlives it.
+// A keeper is an event stream for which a session is kept in sight until it ends.
+type keeper struct {
+	*scope.EventStream
+	release func()
+}
+
+func (k *keeper) Gone(cause error) {
+	k.EventStream.Gone(cause)
+	k.release()
+}
+
+// keepSession has a logout seen that concerns an event stream without a client
+// process, where Allow goes by sessions.
+func (m *comet) keepSession(c *fiber.Ctx, events *scope.EventStream, session string) wire.Source {
+	if m.cfg.Allow == nil || session == "" {
+		return events
+	}
+	release := m.sessions.keep(c, session)
+	if release == nil {
+		return events
+	}
+	return &keeper{events, release}
+}
+
+// request copies out of c all that outlives it. A page of a foreign origin that
+// Config.Origins does not name is nobody's.
 func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
-	session, err := m.sessions.find(c, extend)
-	if err != nil {
-		return scope.Request{}, err
+	trusted, session := m.origins.trusts(c), ""
+	if trusted {
+		var err error
+		if session, err = m.sessions.find(c, extend); err != nil {
+			return scope.Request{}, err
+		}
 	}
 	last := c.Get("Last-Event-ID")
 	r := scope.Request{
@@ -91,7 +123,7 @@ func (m *comet) request(c *fiber.Ctx, extend bool) (scope.Request, error) {
 		Path:        m.pathLength(c),
 		Address:     utils.CopyString(c.IP()),
 	}
-	if m.cfg.User != nil {
+	if m.cfg.User != nil && trusted {
 		r.Reader.User = utils.CopyString(m.cfg.User(c))
 	}
 	return r, nil

@@ -17,7 +17,8 @@ type comet struct {
 	site        *scope.Site
 	origins     origins
 	sessions    sessions
-	caches      cacheWatch
+	neighbours  neighbours
+	probes      probes // the doctor's
 	compression *wire.Compression
 	asking      chan struct{} // a place each for those who wait for the session storage
 }
@@ -42,7 +43,7 @@ func build(config ...Config) (*comet, error) {
 	cfg, err := configDefault(config...)
 	err = errors.Join(err, checkPrefork(cfg.Site))
 	m := &comet{
-		cfg: cfg, site: cfg.Site, origins: newOrigins(cfg.Origins), caches: cacheWatch{log: cfg.Logger},
+		cfg: cfg, site: cfg.Site, origins: newOrigins(cfg.Origins), neighbours: neighbours{log: cfg.Logger, cookie: cfg.Cookie},
 		asking: make(chan struct{}, maxAsking),
 	}
 	if err == nil {
@@ -50,7 +51,7 @@ func build(config ...Config) (*comet, error) {
 			m.site = scope.NewSite()
 		}
 		m.compression, err = wire.NewCompression(cfg.Compression...)
-		m.sessions = newSessions(cfg, m.site.EndSession)
+		m.sessions = newSessions(cfg, m.site.EndSession, &m.neighbours)
 	}
 	if m.site != nil {
 		err = errors.Join(err, m.bind())
@@ -97,7 +98,7 @@ func (m *comet) handle(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	prefix := standsAt(c)
-	m.caches.lookAround(c, prefix, m.cfg.Path)
+	m.neighbours.look(c, prefix, m.cfg.Path)
 	if isEndpoint(c, prefix, m.cfg.Path) {
 		return m.endpoint(c)
 	}
@@ -133,6 +134,7 @@ func (m *comet) accompany(c *fiber.Ctx, prefix string) (err error) {
 }
 
 func (m *comet) closed() {
+	m.probes.close()
 	if m.sessions != nil {
 		m.sessions.close()
 	}

@@ -73,11 +73,12 @@ func (o origins) preflight(c *fiber.Ctx) error {
 	return nil
 }
 
-// mayCommand reports whether a POST comes from a page of this origin, of one of
-// the origins, or from no page at all. A browser says so itself where it sends
-// Sec-Fetch-Site; older ones send an Origin with every POST, and what sends
-// neither is no browser and has no cookies to lend.
-func (o origins) mayCommand(c *fiber.Ctx) bool {
+// trusts reports whether a request comes from a page of this origin, of one of the
+// origins, or from no page at all: no other may use the credentials that come with
+// it. A browser says so itself where it sends Sec-Fetch-Site; older ones send an
+// Origin with every POST and whatever crosses origins, and what sends neither is no
+// browser and has no cookies to lend.
+func (o origins) trusts(c *fiber.Ctx) bool {
 	origin := c.Get(fiber.HeaderOrigin)
 	if _, ok := o[origin]; ok {
 		return true

@@ -285,7 +285,7 @@ func (r *request) leave(c *fiber.Ctx) error {
 	r.left = true
 	if r.notStored {
 		c.Set(fiber.HeaderCacheControl, notStored)
-		r.comet.caches.page(c)
+		r.comet.neighbours.page(c)
 	}
 	if err := r.comet.sessions.leave(c, &r.visit); err != nil {
 		r.process.Close() // only the session of one that this request made is an error

@@ -25,6 +25,9 @@ type sessions interface {
 	// find reads the request's session; it changes nothing but, when asked to
 	// extend it, its expiry.
 	find(c *fiber.Ctx, extend bool) (string, error)
+	// keep has alive know a session that was found until release is called; nil
+	// when it does so anyway.
+	keep(c *fiber.Ctx, session string) (release func())
 	// take finds the session of a request that makes a client process, or chooses
 	// a new one, of which nothing is written yet: the site may refuse the process
 	// (rule 13). Then one of hold and untake follows.
@@ -55,11 +58,11 @@ type visit struct {
 
 // newSessions chooses the kind. ended is called with a session that was seen to
 // have ended.
-func newSessions(cfg Config, ended func(session string)) sessions {
+func newSessions(cfg Config, ended func(session string), around *neighbours) sessions {
 	if cfg.Session != nil {
-		return newAppSessions(cfg, ended)
+		return newAppSessions(cfg, ended, around)
 	}
-	return newCookieSessions(cfg)
+	return newCookieSessions(cfg, around)
 }
 
 // maxAsking is how many sessions' records are asked for at once. A storage that

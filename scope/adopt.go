@@ -134,7 +134,7 @@ func (n *node) adopts(u *unparcel) []byte {
 func (s *Site) has(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.processes[token] != nil
+	return s.processes[digest(token)] != nil
 }
 
 // collect returns what has come of a process. A part that came already changes
@@ -175,7 +175,7 @@ func (s *Site) adopt(p *ClientProcess) bool {
 		s.mu.Unlock()
 		return false
 	}
-	old := s.processes[p.token]
+	old := s.processes[digest(p.token)]
 	if old == nil {
 		ses := s.sessions[p.session]
 		if ses == nil {
@@ -183,7 +183,7 @@ func (s *Site) adopt(p *ClientProcess) bool {
 			s.sessions[p.session] = ses
 		}
 		ses.processes = append(ses.processes, p)
-		s.processes[p.token] = p
+		s.processes[digest(p.token)] = p
 	}
 	s.mu.Unlock()
 	if old == nil {

@@ -46,7 +46,7 @@ func TestBudgetCountsThePath(t *testing.T) {
 // leaves nothing on the event stream, nor fills its bounds.
 func TestCommandsLeaveNothing(t *testing.T) {
 	const rounds, most = 5000, 8
-	k := newKit(t, scope.SiteConfig{MaxChannels: 3})
+	k := newKit(t, scope.SiteConfig{MaxChannels: 3, MaxCommandRate: 1e9, MaxSessionCommandRate: 1e9})
 	b := k.process("s")
 	tb := newTab(t, k.site, "s", k.process("s")).connect()
 	var names []string

@@ -61,6 +61,9 @@ var commands = []string{"attach", "detach", "register", "close", "pull", "send"}
 // request's session; it and the process meant are active by it. Every error is a
 // *CommandError, or an inbox's own failure.
 func (s *Site) Command(ctx context.Context, r Request, form map[string][]string) (Reply, error) {
+	if err := s.rates.ofAddress(&s.config, r.Address); err != nil {
+		return Reply{}, err
+	}
 	address, err := cursor.ParseAddress(r.Query)
 	if err != nil {
 		return Reply{}, refuse("bad", "%v", err)
@@ -77,6 +80,9 @@ func (s *Site) Command(ctx context.Context, r Request, form map[string][]string)
 		c.whose, c.chosen = token, true
 	}
 	if err := c.visit(); err != nil {
+		return Reply{}, err
+	}
+	if err := s.rates.of(&s.config, c.own, r.Reader.Session); err != nil {
 		return Reply{}, err
 	}
 	switch name {

@@ -50,7 +50,7 @@ func (l *lodging) board() board { return board{node: l.node, token: l.process.to
 func (n *node) owned(token string) (*ClientProcess, []byte) {
 	s := n.site
 	s.mu.Lock()
-	p := s.processes[token]
+	p := s.processes[digest(token)]
 	s.mu.Unlock()
 	if p == nil {
 		return nil, []byte{byte(wasGone)}
@@ -71,7 +71,7 @@ func (n *node) owned(token string) (*ClientProcess, []byte) {
 // handed waits until it is known who has a process that is being handed over.
 func (n *node) handed(ctx context.Context, token string, held <-chan time.Time) (late bool) {
 	n.site.mu.Lock()
-	p := n.site.processes[token]
+	p := n.site.processes[digest(token)]
 	n.site.mu.Unlock()
 	if p == nil || p.handing() == nil {
 		return false

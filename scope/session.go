@@ -64,7 +64,7 @@ func (s *Site) admit(p *ClientProcess) (evicted *ClientProcess, err error) {
 	}
 	ses.processes = append(ses.processes, p)
 	s.sessions[p.session] = ses
-	s.processes[p.token] = p
+	s.processes[digest(p.token)] = p
 	return evicted, nil
 }
 
@@ -90,10 +90,10 @@ func oldestAway(processes []*ClientProcess) *ClientProcess {
 
 // forget takes p out of the registries. It needs s.mu.
 func (s *Site) forget(p *ClientProcess) {
-	if s.processes[p.token] != p {
+	if s.processes[digest(p.token)] != p {
 		return
 	}
-	delete(s.processes, p.token)
+	delete(s.processes, digest(p.token))
 	ses := s.sessions[p.session]
 	for i, q := range ses.processes {
 		if q == p {
@@ -141,9 +141,11 @@ func (p *ClientProcess) isOf(session string) bool {
 	return subtle.ConstantTimeCompare([]byte(p.session), []byte(session)) == 1
 }
 
-// EndSession ends every client process of a session: their tabs hear gone. Those of
-// other nodes end soon: they are asked in the background, and one that cannot be
-// reached asks for its sessions with the heartbeat.
+// EndSession ends every client process of a session: their tabs hear gone. With
+// Hooks.Allow the session's event streams end within a heartbeat, whatever they
+// carry, and are asked for anew. Other nodes do the same soon: they are asked in the
+// background, and one that cannot be reached asks for its sessions with the
+// heartbeat.
 func (s *Site) EndSession(key string) {
 	s.endSession(key)
 	s.node.endSession(key)
@@ -155,6 +157,7 @@ func (s *Site) endSession(key string) {
 	if ses := s.sessions[key]; ses != nil {
 		processes = append(processes, ses.processes...)
 	}
+	s.markDead(key)
 	s.mu.Unlock()
 	for _, p := range processes {
 		p.end(ErrProcessGone)

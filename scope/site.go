@@ -72,6 +72,17 @@ type SiteConfig struct {
 	// once. One channel has room for 1000 values and 8 MiB. Defaults: 10,000 and
 	// 64 MiB.
 	PublishWaiting, PublishWaitingBytes int
+	// MaxCommandRate is how many commands a second one client process may send on
+	// average; ten times as many at once. Over it they are answered 429 and when to
+	// try again. Default: 100.
+	MaxCommandRate int
+	// MaxSessionCommandRate is the same for all client processes of one session
+	// together. Default: 400.
+	MaxSessionCommandRate int
+	// MaxAddressCommandRate is the same for one network address, and counts what is
+	// no command, too. As with MaxAddressStreams the readers behind a proxy may share
+	// one. Default: 0, no bound.
+	MaxAddressCommandRate int
 	// MaxMessage is how long one marshalled value may be, in bytes. Default: 1 MiB.
 	MaxMessage int
 	// MaxCommand is how long a command's body may be, in bytes: what a page sends
@@ -126,6 +137,8 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	}
 	number("PublishWaiting", &c.PublishWaiting, 10_000)
 	number("PublishWaitingBytes", &c.PublishWaitingBytes, 64<<20)
+	number("MaxCommandRate", &c.MaxCommandRate, 100)
+	number("MaxSessionCommandRate", &c.MaxSessionCommandRate, 400)
 	number("MaxMessage", &c.MaxMessage, 1<<20)
 	if c.MaxCommand == 0 {
 		c.MaxCommand = defaultCommand
@@ -136,6 +149,9 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	}
 	if c.MaxAddressStreams < 0 {
 		faults = append(faults, fmt.Errorf("MaxAddressStreams is %d: use at least 1, or 0 for no bound", c.MaxAddressStreams))
+	}
+	if c.MaxAddressCommandRate < 0 {
+		faults = append(faults, fmt.Errorf("MaxAddressCommandRate is %d: use at least 1, or 0 for no bound", c.MaxAddressCommandRate))
 	}
 	return c, errors.Join(faults...)
 }
@@ -175,7 +191,8 @@ type Site struct {
 	probing sync.Once
 	ctx     context.Context // of all that runs for the Site
 	cancel  context.CancelFunc
-	node    *node          // nil: the engine is no Cluster
+	node    *node // nil: the engine is no Cluster
+	rates   commandRates
 	work    sync.WaitGroup // of goroutines that call the app or the session store
 	ending  sync.Once
 	ended   chan struct{} // closed when Shutdown is done, endErr is set before
@@ -189,11 +206,12 @@ type Site struct {
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
-	processes                 map[string]*ClientProcess
+	processes                 map[tokenDigest]*ClientProcess
 	streams                   map[*EventStream]struct{}
 	followings                map[*Following]struct{}
-	carried                   census        // event streams, those being opened included
-	drained                   chan struct{} // closed when down and the last stream has gone
+	carried                   census              // event streams, those being opened included
+	dead                      map[string]struct{} // sessions that are over and had event streams
+	drained                   chan struct{}       // closed when down and the last stream has gone
 	sessionSweep, readerSweep sweep
 	checkup                   checkup // of an engine that is elsewhere
 }
@@ -215,7 +233,7 @@ func NewSite(config ...SiteConfig) *Site {
 	s := &Site{
 		owned: c.Engine == nil, probe: defaultProbe, reading: make(gate, maxReading), drained: make(chan struct{}), ended: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
-		processes: map[string]*ClientProcess{}, streams: map[*EventStream]struct{}{},
+		processes: map[tokenDigest]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 		followings: map[*Following]struct{}{},
 	}
 	if s.owned {
@@ -345,8 +363,8 @@ func (s *Site) sendAway() {
 func (s *Site) windDown() {
 	defer close(s.ended)
 	<-s.drained
+	s.node.close() // first: what it has handed over is not gone
 	s.endAll()
-	s.node.close()
 	s.cancel()
 	s.work.Wait()
 	s.wheel.Close()

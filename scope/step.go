@@ -87,7 +87,7 @@ func notReached(err error) error {
 // it.
 func (s *Site) whereIs(token string) (p *ClientProcess, owner string) {
 	s.mu.Lock()
-	p = s.processes[token]
+	p = s.processes[digest(token)]
 	s.mu.Unlock()
 	if p == nil {
 		owner, _ = s.node.elsewhere(token)

@@ -73,7 +73,7 @@ func (s *Site) arm(w *sweep, ask func()) {
 func (s *Site) askSessions() {
 	s.mu.Lock()
 	hooks := s.hooks
-	sessions := make([]*session, 0, len(s.sessions))
+	sessions := s.streamSessions()
 	for _, ses := range s.sessions {
 		sessions = append(sessions, ses)
 	}
@@ -83,10 +83,12 @@ func (s *Site) askSessions() {
 			s.EndSession(ses.key)
 		}
 	})
+	s.takeBack()
 }
 
 // askReaders takes away what readers may not hear any more.
 func (s *Site) askReaders() {
+	s.takeBack()
 	s.mu.Lock()
 	streams := make([]*EventStream, 0, len(s.streams))
 	for es := range s.streams {

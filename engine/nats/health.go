@@ -18,8 +18,14 @@ type pulse struct {
 	asked  map[string]time.Time // when may was last granted
 	health *round               // the beat of all streams that is under way or was the last
 	began  time.Time
-	next   *round // the beat of the names stream that is not sent yet
-	beats  bool   // one is under way
+	rounds map[string]*beats // by stream
+}
+
+// beats of one stream, one after the other: who comes while one is under way shares
+// the next.
+type beats struct {
+	next    *round // not sent yet
+	running bool
 }
 
 // healthFor is how long one answer of Health serves who asks next, and within which
@@ -52,33 +58,42 @@ func (e *Engine) beat(ctx context.Context, name, root string) error {
 	return err
 }
 
-// sure returns a beat of the names stream that is sent after this call; it may be
-// shared. What that stream's leader said is the truth only once it was acknowledged:
-// before anybody is told that a log is gone, or another, this is waited for.
-func (e *Engine) sure() *round {
+// sure returns a beat of a stream that is sent after this call; it may be shared. What
+// a leader says is the truth only while it has its majority, and one that lost it does
+// not know for some seconds: before anybody is told how a log ends, that it is gone or
+// another, this is waited for.
+func (e *Engine) sure(name, root string) *round {
 	e.pulse.mu.Lock()
 	defer e.pulse.mu.Unlock()
-	if e.pulse.next == nil {
-		e.pulse.next = &round{done: make(chan struct{})}
+	b := e.pulse.rounds[name]
+	if b == nil {
+		if e.pulse.rounds == nil {
+			e.pulse.rounds = make(map[string]*beats)
+		}
+		b = new(beats)
+		e.pulse.rounds[name] = b
 	}
-	if !e.pulse.beats {
-		e.pulse.beats = e.spawn(e.beatNames)
+	if b.next == nil {
+		b.next = &round{done: make(chan struct{})}
 	}
-	return e.pulse.next
+	if !b.running {
+		b.running = e.spawn(func() { e.beatOn(b, name, root) })
+	}
+	return b.next
 }
 
-func (e *Engine) beatNames() {
+func (e *Engine) beatOn(b *beats, name, root string) {
 	for {
 		e.pulse.mu.Lock()
-		w := e.pulse.next
-		e.pulse.next = nil
+		w := b.next
+		b.next = nil
 		if w == nil {
-			e.pulse.beats = false
+			b.running = false
 			e.pulse.mu.Unlock()
 			return
 		}
 		e.pulse.mu.Unlock()
-		w.err = unavailable(e.beat(e.root, e.names.name, e.names.root))
+		w.err = e.beat(e.root, name, root)
 		close(w.done)
 	}
 }

@@ -73,8 +73,8 @@ var errOtherLife = fmt.Errorf("%w: the log lives again", engine.ErrEpoch)
 // surely returns err, which says that a log is gone or another, once it is certain
 // that the leader which said so is one.
 func (e *Engine) surely(ctx context.Context, err error) error {
-	if unsure := e.sure().wait(ctx); unsure != nil {
-		return unsure
+	if unsure := e.sure(e.names.name, e.names.root).wait(ctx); unsure != nil {
+		return unavailable(unsure)
 	}
 	return err
 }

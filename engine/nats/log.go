@@ -104,6 +104,27 @@ func (e *Engine) tail(ctx context.Context, l *life) (*message, error) {
 	return m, err
 }
 
+// certain is tail, of a leader that is one: what was acknowledged before the call is in
+// its answer. A node that is cut off with the old leader would take a short log for
+// the whole, and tell readers who come from the others that they are ahead of it.
+func (e *Engine) certain(ctx context.Context, l *life) (*message, error) {
+	if e.config.Replicas == 1 { // there is nobody else to lead
+		return e.tail(ctx, l)
+	}
+	connection := e.main.Stats().Reconnects
+	unsure := e.sure(l.stream, l.root()).wait(ctx)
+	m, err := e.tail(ctx, l)
+	switch {
+	case err != nil:
+		return nil, err
+	case unsure != nil:
+		return nil, unavailable(unsure)
+	case connection != e.main.Stats().Reconnects: // to a server whose leader may be another
+		return nil, errNotSent
+	}
+	return m, nil
+}
+
 // Tail implements engine.Engine.
 func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, error) {
 	ctx, leave, err := e.enter(ctx, n)
@@ -113,7 +134,7 @@ func (e *Engine) Tail(ctx context.Context, n engine.Name) (engine.Position, erro
 	defer leave()
 	var tail engine.Position
 	err = e.use(ctx, n, false, func(l *life) error {
-		m, err := e.tail(ctx, l)
+		m, err := e.certain(ctx, l)
 		if err == nil {
 			tail = l.position(m.seq, m.tag())
 		}
@@ -144,7 +165,7 @@ func (e *Engine) Last(ctx context.Context, n engine.Name, k int) (engine.Batch, 
 }
 
 func (e *Engine) last(ctx context.Context, l *life, k int) (engine.Batch, error) {
-	tail, err := e.tail(ctx, l)
+	tail, err := e.certain(ctx, l)
 	if err != nil {
 		return engine.Batch{}, err
 	}
@@ -465,6 +486,14 @@ func (e *Engine) find(ctx context.Context, n engine.Name, found **life) error {
 }
 
 func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*life, found map[*life]engine.Position) error {
+	if e.config.Replicas > 1 { // as certain does
+		for _, l := range lives {
+			if err := e.sure(stream, l.root()).wait(ctx); err != nil && !errors.Is(err, errNotSent) {
+				return unavailable(err)
+			}
+			break
+		}
+	}
 	newest, err := get(ctx, e.main, stream, question{Last: ">"})
 	if errors.Is(err, errNoMessage) || errors.Is(err, errNoStream) {
 		return nil // each is asked for by itself then

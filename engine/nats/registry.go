@@ -227,8 +227,8 @@ func (r *registry) sync() error {
 	have, silence := r.have, time.Since(r.when)
 	r.mu.Unlock()
 	if last < have || silence > deaf { // a leader that lost its majority may say so, too
-		if err := r.e.sure().wait(ctx); err != nil {
-			return err
+		if err := r.e.sure(r.e.names.name, r.e.names.root).wait(ctx); err != nil {
+			return unavailable(err)
 		}
 		if last, err = r.last(ctx); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +26,9 @@ import (
 // patience bounds what is waited for. Nothing here takes that long; only what never happens does.
 const patience = time.Minute
 
+// frontVariable makes of the test's program a front.
+const frontVariable = "COMET_CLUSTER_TEST_FRONT"
+
 func TestMain(m *testing.M) {
 	if config, ok := os.LookupEnv(nodeVariable); ok {
 		if err := runNode(config); err != nil {
@@ -31,6 +36,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if os.Getenv(frontVariable) != "" {
+		fmt.Fprintln(os.Stderr, run("127.0.0.1:0", time.Second))
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -328,6 +337,51 @@ func TestChoose(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("wanted %q: %q, want %q", test.wanted, got, test.want)
+		}
+	}
+}
+
+// A front that is killed takes its nodes along, and they their files.
+func TestFrontIsKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	front := exec.Command(self)
+	front.Env = append(os.Environ(), frontVariable+"=1", "TMPDIR="+dir)
+	front.Stderr = os.Stderr
+	out, err := front.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := front.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := regexp.MustCompile(`http://[0-9.:]+`).FindString(line)
+	answer, err := http.Get(base) // by a node, which has files then
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if err := front.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = front.Wait()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		left, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("files are left: %v", left)
 		}
 	}
 }

@@ -36,8 +36,12 @@ type nodeConfig struct {
 	Password string   // of the NATS servers, among each other
 }
 
-// shutdownWithin bounds how long a node hands over what waits in it.
-const shutdownWithin = 10 * time.Second
+// shutdownWithin bounds how long a node hands over what waits in it, and stopWithin how long its server stops when the front
+// has gone.
+const (
+	shutdownWithin = 10 * time.Second
+	stopWithin     = 5 * time.Second
+)
 
 // runNode is a whole node: a NATS server, an engine on it, a Site on that and the app. SIGTERM shuts it down in that order
 // backwards.
@@ -49,14 +53,27 @@ func runNode(text string) error {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return fmt.Errorf("%s: %w", nodeVariable, err)
 	}
-	go endWithFront(c.Dir)
-	server, err := embedded.Start(ctx, embedded.Config{Name: c.Name, Dir: c.Dir, Cluster: &embedded.Cluster{
+	gone := frontGone()
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(gone, cancel)
+	server, err := embedded.Start(starting, embedded.Config{Name: c.Name, Dir: c.Dir, Cluster: &embedded.Cluster{
 		Listen: c.Route, Routes: c.Routes, Password: c.Password,
 	}})
+	if gone.Err() != nil {
+		leaveNothing(c.Dir)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer server.Stop()
+	context.AfterFunc(gone, func() {
+		time.AfterFunc(stopWithin, func() { os.Exit(1) })
+		server.Stop() // or it would go on writing files
+		leaveNothing(c.Dir)
+		os.Exit(0)
+	})
 	log, err := openEngine(ctx, server)
 	if err != nil {
 		return err
@@ -64,13 +81,21 @@ func runNode(text string) error {
 	return errors.Join(serveNode(ctx, c, server, log), closeEngine(log))
 }
 
-// endWithFront ends the process when the front has ended, however that came about: the standard input is a pipe from it that
-// nothing is written to. A front that was killed has left the files behind.
-func endWithFront(dir string) {
-	_, _ = io.Copy(io.Discard, os.Stdin)
+// frontGone ends when the front has ended, however that came about: the standard input is a pipe from it that nothing is
+// written to.
+func frontGone() context.Context {
+	gone, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return gone
+}
+
+// leaveNothing removes the files that a front which was killed has left behind.
+func leaveNothing(dir string) {
 	_ = os.RemoveAll(dir)
 	_ = os.Remove(filepath.Dir(dir)) // the last one can
-	os.Exit(0)
 }
 
 // openEngine tries until there is an engine: servers that have just found each other may have no leader for each stream yet.

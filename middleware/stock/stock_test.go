@@ -1,7 +1,7 @@
-// Package stock proves how Comet lives with those of Fiber's stock middlewares
-// that store something. They need a module that Comet does not
-// (github.com/tinylib/msgp), so these tests are a module of their own; the
-// middlewares that need none are tested in package middleware.
+// Package stock proves how Comet lives with Fiber's stock middlewares and settings:
+// all of them in a table, which is docs/around.md's, and what is behind some of its
+// rows. Some need a module that Comet does not (github.com/tinylib/msgp), so these
+// tests are a module of their own.
 package stock
 
 import (
