@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if os.Getenv(frontVariable) != "" {
-		fmt.Fprintln(os.Stderr, run("127.0.0.1:0", time.Second))
+		fmt.Fprintln(os.Stderr, run("127.0.0.1:0", patience))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -341,7 +341,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// A front that is killed takes its nodes along, and they their files.
+// A front that is killed takes its nodes along, and they the files, also of one that does not run.
 func TestFrontIsKilled(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -368,6 +368,23 @@ func TestFrontIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
+	if answer, err = http.Post(base+"/cluster/kill?node=a", "", nil); err != nil || answer.StatusCode != http.StatusNoContent {
+		t.Fatalf("kill a node: %v, %v", answer, err)
+	}
+	answer.Body.Close()
+	events, err := http.Get(base + "/cluster/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Body.Close()
+	for event, err := range sse.Read(events.Body) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(event.Data, []byte(string(down))) {
+			break
+		}
+	}
 	if err := front.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -92,10 +92,10 @@ func frontGone() context.Context {
 	return gone
 }
 
-// leaveNothing removes the files that a front which was killed has left behind.
+// leaveNothing removes the files that a front which was killed has left behind: those of all nodes, for one may not run just
+// now. The last one to stop finds nothing that is written to any more.
 func leaveNothing(dir string) {
-	_ = os.RemoveAll(dir)
-	_ = os.Remove(filepath.Dir(dir)) // the last one can
+	_ = os.RemoveAll(filepath.Dir(dir))
 }
 
 // openEngine tries until there is an engine: servers that have just found each other may have no leader for each stream yet.
