@@ -89,5 +89,5 @@ if [ "${CI:-}" = true ]; then
 	export COMET_BROWSER COMET_PROXIES
 fi
 began=$(date +%s)
-(cd e2e && go test -race -timeout 10m -v ./...)
+(cd e2e && go test -race -count=1 -timeout 10m -v ./...)
 echo "the browsers and proxies took $(($(date +%s) - began)) s"
