@@ -49,9 +49,10 @@ func newScripts(publish string, lossless bool) scripts {
 // lack what was acknowledged before. It is the end of every epoch that leaves a script,
 // so that positions and messages of another history are never taken for ones of this.
 const historySource = `
-local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
-if not history or #history < 8 then return redis.error_reply('ERR INFO replication tells no master_replid') end
-history = string.sub(history, 1, 8)
+local info = redis.call('INFO', 'replication')
+local _, at = string.find(info, 'master_replid:', 1, true)
+if not at then return redis.error_reply('ERR INFO replication has no master_replid, which tells what a restart or a failover may have lost') end
+local history = string.sub(info, at + 1, at + 8)
 `
 
 // fenceSource lets a script that only reads fail where a write would: on a replica,
