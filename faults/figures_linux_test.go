@@ -75,7 +75,7 @@ func TestFigures(t *testing.T) {
 }
 
 func benchMemory(*testing.T) bench {
-	log := memory.New(memory.Config{Nodes: true})
+	log := memory.New(memory.Config{Nodes: true, MaxIDs: 1 << 24})
 	return bench{"memory", []engine.Engine{log, log}, memstorage.New(), func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
