@@ -266,7 +266,7 @@ func eval[T any](tab *tab, expression string) (value T) {
 // inPage looks at a condition in the page itself, which costs a hundredth of asking for it each time. It tells after a moment
 // what there is to tell, in case that the page is left meanwhile: one that the browser keeps for the way back never answers.
 const inPage = `new Promise((tell, fail) => {
-  const end = performance.now() + 250;
+  const end = performance.now() + 500;
   (function look() {
     try {
       if (%s) return tell(true);
@@ -274,7 +274,7 @@ const inPage = `new Promise((tell, fail) => {
     } catch (e) {
       if (performance.now() > end) return fail(e);
     }
-    setTimeout(look, 10);
+    setTimeout(look, 20);
   })();
 })`
 
@@ -282,7 +282,7 @@ const inPage = `new Promise((tell, fail) => {
 func (tab *tab) until(expression string) {
 	tab.t.Helper()
 	var last error
-	answer := time.Second // more each time, for a machine that is busy
+	answer := 1500 * time.Millisecond // more each time, for a machine that is busy
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(context.Background(), answer)
 		holds, err := tab.page.Evaluate(ctx, fmt.Sprintf(inPage, expression))

@@ -183,7 +183,7 @@ func TestChatBackInHistory(t *testing.T) {
 
 // Rules 1, 2 and 12: the server hangs up, turns the tab away for a while, and then gives it what it missed.
 func TestChatCut(t *testing.T) {
-	inWebKitToo(t, func(t *testing.T, in string) {
+	inEachBrowser(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "chat")
 		tab := s.chat(p.url)

@@ -138,7 +138,7 @@ func clientServerRestart(t *testing.T, in string) {
 }
 
 // A close that the server planned is no failure: it is not counted against the retries.
-func TestClientPlannedClose(t *testing.T) { inWebKitToo(t, clientPlannedClose) }
+func TestClientPlannedClose(t *testing.T) { inEachBrowser(t, clientPlannedClose) }
 
 func clientPlannedClose(t *testing.T, in string) {
 	first := newRoom(t, comet.SiteConfig{})
@@ -182,7 +182,7 @@ func clientStalls(t *testing.T, in string) {
 
 // eliom.md 2.7: hidden for a while, the page lets go of its connection, looks from time to time so that its process lives,
 // and is back at once when it is seen.
-func TestClientIdles(t *testing.T) { inWebKitToo(t, clientIdles) }
+func TestClientIdles(t *testing.T) { inEachBrowser(t, clientIdles) }
 
 func clientIdles(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 6 * time.Second, Heartbeat: time.Second})
@@ -327,7 +327,7 @@ func clientSuperseded(t *testing.T, in string) {
 }
 
 // What the URL does not name is registered, without a new connection; what is not to be had says so.
-func TestClientRegisters(t *testing.T) { inWebKitToo(t, clientRegisters) }
+func TestClientRegisters(t *testing.T) { inEachBrowser(t, clientRegisters) }
 
 func clientRegisters(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})

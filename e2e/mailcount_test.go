@@ -150,7 +150,7 @@ func TestMailcountIsAFormWithoutScripts(t *testing.T) {
 // The three constructors side by side: every mail, the newest tally, and nothing that was not asked for. The page asks by
 // itself once more when that is switched on.
 func TestMailcountCompares(t *testing.T) {
-	inWebKitToo(t, func(t *testing.T, in string) {
+	inEachBrowser(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "mailcount", "-every", "100ms")
 		tab := s.open(p.url)

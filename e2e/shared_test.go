@@ -430,7 +430,7 @@ func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
 
 // Rules 1 and 2 for tabs that share: whatever happens to their connections, their leader and themselves, each hears everything
 // once, in order.
-func TestSharedChaos(t *testing.T) { inWebKitToo(t, sharedChaos) }
+func TestSharedChaos(t *testing.T) { inEachBrowser(t, sharedChaos) }
 
 func sharedChaos(t *testing.T, in string) {
 	seed := rand.Uint64()

@@ -53,6 +53,9 @@
 // position: a position of what was lost is [ErrEpoch], and Prev with PrevTag is the
 // predecessor and not merely one of its number.
 //
+// A tag tells nothing to a reader who has none of what was lost. Such a store begins
+// another epoch whenever it may have lost something, and keeps its entries in it.
+//
 // # Who owns what
 //
 // An engine copies what Append is given before it returns. Entries handed out

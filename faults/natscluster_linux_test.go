@@ -101,8 +101,10 @@ func dial(ctx context.Context, urls string) (*natsgo.Conn, error) {
 	}
 }
 
-// open returns an engine on a cluster that was just started.
-func open(ctx context.Context, urls string) (*nats.Engine, error) {
+// open returns an engine on a cluster of three that was just started.
+func open(ctx context.Context, urls string) (*nats.Engine, error) { return openReplicas(ctx, urls, 3) }
+
+func openReplicas(ctx context.Context, urls string, replicas int) (*nats.Engine, error) {
 	conn, err := dial(ctx, urls)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func open(ctx context.Context, urls string) (*nats.Engine, error) {
 	defer conn.Close()
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
-		log, err := nats.New(try, conn, nats.Config{Replicas: 3})
+		log, err := nats.New(try, conn, nats.Config{Replicas: replicas})
 		cancel()
 		if err == nil || ctx.Err() != nil || !engine.Retryable(err) {
 			return log, err

@@ -71,8 +71,8 @@ type Following struct {
 	ordinal uint64 // of the entry that is next
 	at      engine.Position
 	full    reason
-	ahead   bool // at is after the tail, until a repair has passed
-	passes  uint64
+	ahead   bool // at is after the tail, until repair has passed
+	repair  uint64
 }
 
 // Follow begins to read a log of the Site's engine. Errors: ErrBadName, ErrBadSpec,
@@ -217,8 +217,7 @@ func (f *Following) enter(why func() place) {
 		return
 	case ahead:
 		if !f.site.caps.ReliableFeed && why != nil {
-			f.ahead, f.passes = true, f.follower.passed()
-			f.follower.repair()
+			f.ahead, f.repair = true, f.follower.repair()
 			return
 		}
 		f.full = byFuture
@@ -288,7 +287,7 @@ func (f *Following) logEnded(cause error) bool {
 // step returns the next entry or hole, if there is one.
 func (f *Following) step() (*entry, error) {
 	if f.ahead {
-		if f.follower.passed() == f.passes && !f.state.ended() {
+		if f.follower.passed() < f.repair && !f.state.ended() {
 			return nil, nil
 		}
 		f.enter(nil)

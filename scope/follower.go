@@ -64,7 +64,8 @@ type follower struct {
 	genesis   uint64                // no sequence of this life is below it; 0 where that is not known
 	head      atomic.Uint64         // ring.Next, for a look without the lock
 	last      atomic.Pointer[entry] // the newest entry while it is kept, likewise
-	passes    uint64                // repairs that are done
+	begun     uint64                // the number of the newest repair
+	passes    uint64                // the newest of them that succeeded
 	reborn    uint64                // the ordinal at which the log was last found to have another history
 	repairing bool
 	again     bool // something came up during the repair
@@ -184,8 +185,9 @@ func (f *follower) Dirty(cause error) {
 }
 
 // repair compares with the log's tail and reads what is missing, on a goroutine
-// that ends when it is done. Only one runs at a time.
-func (f *follower) repair() {
+// that ends when it is done. Only one runs at a time; one that runs already may have
+// asked too early. What passed gives is at least number once this one is done.
+func (f *follower) repair() (number uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.again = true
@@ -193,6 +195,7 @@ func (f *follower) repair() {
 		f.repairing = true
 		go f.repairLoop()
 	}
+	return f.begun + 1
 }
 
 func (f *follower) repairLoop() {
@@ -205,6 +208,7 @@ func (f *follower) repairLoop() {
 			return
 		}
 		f.again = false
+		f.begun++
 		unwatched := f.unwatched
 		f.mu.Unlock()
 		err := engine.ErrNoChannel
@@ -217,7 +221,7 @@ func (f *follower) repairLoop() {
 		switch {
 		case err == nil:
 			f.mu.Lock()
-			f.passes++
+			f.passes = f.begun
 			f.mu.Unlock()
 			f.notify()
 			pause = repairPauseMin

@@ -123,7 +123,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	c.follower.ring = ring.New[*entry](c.follower.size, spec.MaxBytes)
 	if s.caps.Shared {
 		c.follower.remake = c.remake
-		c.publish = newPublisher(s, spec, c.follower.repair)
+		c.publish = newPublisher(s, spec, func() { c.follower.repair() })
 	}
 	runtime.AddCleanup(c, collected, sl)
 	return c

@@ -19,7 +19,7 @@ type siteReader struct {
 	closing reason       // of a closed to be said
 	moved   bool         // the cursor has to tell at
 	removed bool
-	ahead   bool // at is after the tail, until a repair has passed
+	ahead   bool // at is after the tail, until repair has passed
 
 	address int32           // its number in the address; -1: registered by command
 	at      engine.Position // after the last event sent
@@ -27,7 +27,7 @@ type siteReader struct {
 
 	index  int32 // in channel.readers
 	name   string
-	passes uint64 // repairs that were done when it was found to be ahead
+	repair uint64 // the number of the one that was asked for when it was found to be ahead
 }
 
 // enter begins after the reader's position, or says why it cannot. why is asked
@@ -42,8 +42,7 @@ func (r *siteReader) enter(why func(*follower, engine.Position) place) {
 		return
 	case ahead:
 		if !r.channel.site.caps.ReliableFeed && why != nil {
-			r.ahead, r.passes = true, f.passed()
-			f.repair()
+			r.ahead, r.repair = true, f.repair()
 			return
 		}
 		r.full = byFuture
@@ -86,7 +85,7 @@ func (r *siteReader) next(b *sse.Batch) bool {
 		r.sayFull(b, r.full)
 		return true
 	case r.ahead:
-		if r.channel.follower.passed() == r.passes {
+		if r.channel.follower.passed() < r.repair {
 			return false
 		}
 		r.enter(nil)

@@ -163,6 +163,47 @@ func BenchmarkReplay(b *testing.B) {
 	}
 }
 
+// What it costs the server to name its history in every answer: with Config.Lossless it
+// does not. The server says how long its scripts took.
+func BenchmarkHistory(b *testing.B) {
+	for _, lossless := range []bool{true, false} {
+		server := redistest.Start(b)
+		client := server.Client()
+		e := open(b, client, redis.Config{Lossless: lossless})
+		ensure(b, e, engine.Spec{})
+		positions := send(b, e, slices.Repeat([]string{string(payload)}, 100)...)
+		item := engine.Item{Data: payload}
+		for _, call := range []struct {
+			name string
+			do   func() error
+		}{
+			{"tail", func() error { _, err := e.Tail(ctx, chat); return err }},
+			{"read=20", func() error { _, err := e.Read(ctx, chat, positions[79], 20); return err }},
+			{"append", func() error { _, err := e.Append(ctx, chat, item); return err }},
+		} {
+			b.Run(fmt.Sprintf("%s/lossless=%t", call.name, lossless), func(b *testing.B) {
+				if err := client.ConfigResetStat(ctx).Err(); err != nil {
+					b.Fatal(err)
+				}
+				for b.Loop() {
+					if err := call.do(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(scriptTime(b, client), "server-µs/op")
+			})
+		}
+	}
+}
+
+// scriptTime is how many microseconds a script took the server on average.
+func scriptTime(b *testing.B, client *goredis.Client) float64 {
+	_, stat, _ := strings.Cut(must[string](b)(client.Info(ctx, "commandstats").Result()), "cmdstat_evalsha:")
+	_, each, _ := strings.Cut(stat, "usec_per_call=")
+	each, _, _ = strings.Cut(each, ",")
+	return must[float64](b)(strconv.ParseFloat(each, 64))
+}
+
 func BenchmarkTails(b *testing.B) {
 	e := open(b, redistest.Start(b).Client())
 	var names []engine.Name

@@ -51,6 +51,16 @@ type Config struct {
 	// anew. Default 5 s.
 	Probe time.Duration
 
+	// Lossless is the app's promise that its servers never lose what they acknowledged:
+	// not in a restart (appendfsync always, and a disk that keeps what it was given),
+	// and not in a failover (there is none, or the app's own means make sure of it,
+	// which WAIT and Replicas do not). Then a restart is not told to readers. Without
+	// it every start and every promotion of a server is, as full, reason reset, because
+	// something may be missing that a reader has not heard yet. Where the promise does
+	// not hold, such a reader has a hole that nobody tells it. All Engines of a namespace
+	// have to make it, or none; the server remembers which.
+	Lossless bool
+
 	// AllowEviction accepts a server that discards keys when its memory is full. A log
 	// that lost a part is then gone as a deleted one is, and its readers hear full,
 	// reason reset; an item ID that was discarded is forgotten, so that a repeated item
@@ -184,18 +194,21 @@ func checkInfo(info map[string]string, c Config, cluster bool) error {
 	return nil
 }
 
-// checkLayout compares what decides where a channel's keys are with the other
-// Engines of the namespace, by a key that the first of them sets.
-func checkLayout(ctx context.Context, client goredis.UniversalClient, keys keyspace) error {
-	const format = 1
+// checkLayout compares what decides where a channel's keys are, and what its positions
+// are, with the other Engines of the namespace, by a key that the first of them sets.
+func checkLayout(ctx context.Context, client goredis.UniversalClient, c Config, keys keyspace) error {
+	const format = 2
 	key := keys.namespace + "{layout}"
 	want := fmt.Sprintf("format %d shards %d", format, len(keys.tags))
+	if c.Lossless {
+		want += " lossless"
+	}
 	if err := client.SetNX(ctx, key, want, 0).Err(); err != nil {
 		return err
 	}
 	have, err := client.Get(ctx, key).Result()
 	if err == nil && have != want {
-		err = fmt.Errorf("the namespace %q has %q there, and this Engine asks for %q: give all the same Config.Shards, or another Config.Namespace", keys.namespace, have, want)
+		err = fmt.Errorf("the namespace %q has %q there, and this Engine asks for %q: give all the same Config.Shards and Config.Lossless, or another Config.Namespace; to change them stop all Engines and delete the key %s", keys.namespace, have, want, key)
 	}
 	return err
 }

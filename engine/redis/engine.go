@@ -68,7 +68,7 @@ func open(ctx context.Context, client goredis.UniversalClient, config []Config) 
 		return nil, err
 	}
 	keys := newKeyspace(c.Namespace, c.Shards)
-	if err := checkLayout(ctx, client, keys); err != nil {
+	if err := checkLayout(ctx, client, c, keys); err != nil {
 		return nil, err
 	}
 	e := &Engine{client: client, config: c, cluster: cluster, keys: keys, idle: make(chan struct{})}
@@ -77,7 +77,7 @@ func open(ctx context.Context, client goredis.UniversalClient, config []Config) 
 	if cluster { // what one connection subscribes to must be of one slot
 		feeds, publish = c.Shards, "SPUBLISH"
 	}
-	e.scripts = newScripts(publish)
+	e.scripts = newScripts(publish, c.Lossless)
 	for i := range feeds {
 		e.feeds = append(e.feeds, newFeed(e, i))
 	}
@@ -156,7 +156,7 @@ func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (e
 	reply, err := call(e, ctx, func() ([]any, error) {
 		keys := []string{k.meta, k.stream, k.ids[0], k.ids[1], e.keys.own(k.shard, "fence")}
 		return e.run(ctx, e.scripts.ensure, keys,
-			k.feed, random(epochLength), specText(spec), spec.Size, spec.MaxBytes, newest, lifetime(spec.IdleTTL))
+			k.feed, random(lifeLength), specText(spec), spec.Size, spec.MaxBytes, newest, lifetime(spec.IdleTTL))
 	})
 	if err != nil {
 		return engine.Info{}, err
@@ -176,9 +176,9 @@ func (e *Engine) ensure(ctx context.Context, n engine.Name, spec engine.Spec) (e
 	return info, nil
 }
 
-// epochLength makes it unlikely enough, 1 to 10^12, that two lives of one name have
-// the same epoch.
-const epochLength = 8
+// lifeLength makes it unlikely enough, 1 to 10^12, that two lives of one name are
+// called the same. With the server's history it is an epoch.
+const lifeLength = 8
 
 // Append implements engine.Engine. It stores all items or none.
 func (e *Engine) Append(ctx context.Context, n engine.Name, items ...engine.Item) ([]engine.Position, error) {

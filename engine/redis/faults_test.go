@@ -313,10 +313,10 @@ func TestRestartEmpty(t *testing.T) {
 }
 
 // What was acknowledged by a server that syncs its append-only file is there after
-// kill -9, and whoever resumes gets it.
+// kill -9, and whoever resumes gets it, where the app says that this is so.
 func TestRestartFromAppendOnlyFile(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	e := open(t, server.Client())
+	e := open(t, server.Client(), redis.Config{Lossless: true})
 	genesis := ensure(t, e, engine.Spec{Size: 100000})
 	acked := make([][]engine.Position, 4)
 	var wg sync.WaitGroup
@@ -367,11 +367,13 @@ func TestRestartFromAppendOnlyFile(t *testing.T) {
 }
 
 // A replica that was promoted without the end of the log gives the numbers of what is
-// lost to others, in the same epoch. The tags tell.
+// lost to others. Where the app promised that this cannot be it does so in the same
+// epoch, and the tags tell.
 func TestStalledReplicaIsPromoted(t *testing.T) {
 	primary := redistest.Start(t)
 	replica := redistest.StartReplica(t, primary)
-	a := open(t, primary.Client())
+	promise := redis.Config{Lossless: true}
+	a := open(t, primary.Client(), promise)
 	genesis := ensure(t, a, engine.Spec{Size: 1000})
 	kept := append([]engine.Position{genesis}, send(t, a, numbered("kept", 10)...)...)
 	redistest.Until(t, "the replica has them", func() bool {
@@ -385,7 +387,7 @@ func TestStalledReplicaIsPromoted(t *testing.T) {
 	replica.Resume()
 	replica.Promote()
 
-	b := open(t, replica.Client())
+	b := open(t, replica.Client(), promise)
 	if tail := must[engine.Position](t)(b.Tail(ctx, chat)); tail != kept[10] {
 		t.Fatalf("the promoted replica's tail is %v, want %v", tail, kept[10])
 	}
@@ -649,7 +651,9 @@ func TestSentinelFailover(t *testing.T) {
 		_, err := b.Append(within, chat, engine.Item{ID: "after", Data: []byte("after")})
 		return err == nil
 	})
-	expect(t, a, genesis, append(numbered("before", 10), "after")...)
+	refuses(t, a, genesis, engine.ErrEpoch) // nobody knows that the replica had everything
+	first := must[engine.Batch](t)(a.Last(ctx, chat, 100)).Entries[0]
+	expect(t, a, first.Position, append(numbered("before", 10), "after")[1:]...)
 	redistest.Until(t, "the watcher is told", func() bool { return r.dirty(nil) })
 	hears(t, b, r)
 	redistest.Until(t, "the node is heard again", func() bool {

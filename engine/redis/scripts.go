@@ -22,15 +22,20 @@ type scripts struct {
 	record, records                           script
 }
 
-// newScripts takes the command that publishes: SPUBLISH in a cluster.
-func newScripts(publish string) scripts {
+// newScripts takes the command that publishes, SPUBLISH in a cluster, and whether the
+// server loses nothing that it acknowledged.
+func newScripts(publish string, lossless bool) scripts {
+	history := historySource
+	if lossless {
+		history = "local history = ''\n"
+	}
 	return scripts{
-		ensure:     newScript(publish, ensureSource),
-		append:     newScript(publish, appendSource),
-		read:       newScript(publish, fenceSource+readSource),
-		last:       newScript(publish, fenceSource+lastSource),
-		tails:      newScript(publish, fenceSource+tailsSource),
-		delete:     newScript(publish, deleteSource),
+		ensure:     newScript(publish, history+ensureSource),
+		append:     newScript(publish, history+appendSource),
+		read:       newScript(publish, history+fenceSource+readSource),
+		last:       newScript(publish, history+fenceSource+lastSource),
+		tails:      newScript(publish, history+fenceSource+tailsSource),
+		delete:     newScript(publish, history+deleteSource),
 		health:     newScript(publish, healthSource),
 		setRecord:  newScript(publish, setRecordSource),
 		dropRecord: newScript(publish, dropRecordSource),
@@ -38,6 +43,17 @@ func newScripts(publish string) scripts {
 		records:    newScript(publish, fenceSource+recordsSource),
 	}
 }
+
+// historySource names what a server has and knows to have: Redis takes another
+// replication ID with every start and every promotion of a server, after which it may
+// lack what was acknowledged before. It is the end of every epoch that leaves a script,
+// so that positions and messages of another history are never taken for ones of this.
+const historySource = `
+local info = redis.call('INFO', 'replication')
+local _, at = string.find(info, 'master_replid:', 1, true)
+if not at then return redis.error_reply('ERR INFO replication has no master_replid, which tells what a restart or a failover may have lost') end
+local history = string.sub(info, at + 1, at + 8)
+`
 
 // fenceSource lets a script that only reads fail where a write would: on a replica,
 // and on a primary that lost the replicas which min-replicas-to-write demands. It
@@ -50,7 +66,7 @@ if type(fence) == 'table' and fence.err and not string.find(fence.err, 'MISCONF'
 
 // The meta hash of a log has, besides the spec z as text:
 //
-//	e  epoch      s  sequence of the newest entry      g  its tag
+//	e  life       s  sequence of the newest entry      g  its tag
 //	n  size       b  max bytes      w  1 for newest    t  milliseconds to live, 0 for ever
 //	c  bytes of all entries ever    f  as c, before an entry that is not after the oldest kept
 //
@@ -68,14 +84,14 @@ if v[1] and (v[2] == '0' or redis.call('XLEN', KEYS[2]) > 0) then
   else
     redis.call('DEL', KEYS[5])
   end
-  return {v[1], v[2], v[3], v[4]}
+  return {v[1] .. history, v[2], v[3], v[4]}
 end
 redis.call('HSET', KEYS[1], 'e', ARGV[2], 's', '0', 'g', '0', 'z', ARGV[3], 'n', ARGV[4], 'b', ARGV[5],
   'w', ARGV[6], 't', ARGV[7], 'c', '0', 'f', '0')
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 if ARGV[7] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) else redis.call('PERSIST', KEYS[1]) end
-if v[1] then redis.call('PUBLISH', ARGV[1], v[1]) end
-return {ARGV[2], '0', '0', ARGV[3]}
+if v[1] then redis.call('PUBLISH', ARGV[1], v[1] .. history) end
+return {ARGV[2] .. history, '0', '0', ARGV[3]}
 `
 
 // Every refusal comes before the first write, and the first write is one that Redis
@@ -86,7 +102,7 @@ if not v[1] or (v[2] ~= '0' and redis.call('XLEN', KEYS[2]) == 0) then
   redis.call('DEL', KEYS[5])
   return {'none'}
 end
-local epoch, seq, tag, size, ttl = v[1], tonumber(v[2]), v[3], v[4], v[6]
+local epoch, seq, tag, size, ttl = v[1] .. history, tonumber(v[2]), v[3], v[4], v[6]
 local bytes, total, floor = tonumber(v[5]), tonumber(v[7]), tonumber(v[8])
 
 local known, ids = {}, 0
@@ -146,15 +162,17 @@ return reply
 const readSource = `
 local v = redis.call('HMGET', KEYS[2], 'e', 's', 'g', 'w')
 if not v[1] or (v[2] ~= '0' and redis.call('XLEN', KEYS[3]) == 0) then return {} end
-if ARGV[1] ~= v[1] or tonumber(ARGV[2]) >= tonumber(v[2]) then return {v[1], v[2], v[3], v[4], {}} end
-return {v[1], v[2], v[3], v[4], redis.call('XRANGE', KEYS[3], ARGV[3], '+', 'COUNT', ARGV[4])}
+local epoch = v[1] .. history
+if ARGV[1] ~= epoch or tonumber(ARGV[2]) >= tonumber(v[2]) then return {epoch, v[2], v[3], v[4], {}} end
+return {epoch, v[2], v[3], v[4], redis.call('XRANGE', KEYS[3], ARGV[3], '+', 'COUNT', ARGV[4])}
 `
 
 const lastSource = `
 local v = redis.call('HMGET', KEYS[2], 'e', 's', 'g', 'w')
 if not v[1] or (v[2] ~= '0' and redis.call('XLEN', KEYS[3]) == 0) then return {} end
-if ARGV[1] == '0' then return {v[1], v[2], v[3], v[4], {}} end
-return {v[1], v[2], v[3], v[4], redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', ARGV[1])}
+local epoch = v[1] .. history
+if ARGV[1] == '0' then return {epoch, v[2], v[3], v[4], {}} end
+return {epoch, v[2], v[3], v[4], redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', ARGV[1])}
 `
 
 // tailsSource answers for KEYS[2], [3], for [4], [5] and so on; with ARGV[1] of 1 it
@@ -165,9 +183,12 @@ for i = 2, #KEYS, 2 do
   local v = redis.call('HMGET', KEYS[i], 'e', 's', 'g', 't')
   if not v[1] or (v[2] ~= '0' and redis.call('XLEN', KEYS[i + 1]) == 0) then
     v = {'', '0', '0', '0'}
-  elseif ARGV[1] == '1' and v[4] ~= '0' then
-    redis.call('PEXPIRE', KEYS[i], v[4])
-    redis.call('PEXPIRE', KEYS[i + 1], v[4])
+  else
+    v[1] = v[1] .. history
+    if ARGV[1] == '1' and v[4] ~= '0' then
+      redis.call('PEXPIRE', KEYS[i], v[4])
+      redis.call('PEXPIRE', KEYS[i + 1], v[4])
+    end
   end
   tails[#tails + 1] = v[1]
   tails[#tails + 1] = v[2]
@@ -180,7 +201,7 @@ return tails
 const deleteSource = `
 local epoch = redis.call('HGET', KEYS[1], 'e')
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-if epoch then redis.call('PUBLISH', ARGV[1], epoch) end
+if epoch then redis.call('PUBLISH', ARGV[1], epoch .. history) end
 return 1
 `
 

@@ -101,8 +101,8 @@ func (w *watcher) message(payload string) {
 		w.ended = append(w.ended, epoch)
 	case !isEntry && w.epoch == epoch:
 		w.end(engine.ErrNoChannel)
-	case !isEntry, w.epoch == "":
-	case w.epoch != epoch: // late from an earlier life, or there is a new one
+	case isEntry && w.epoch == "":
+	case w.epoch != epoch: // late from an earlier life or history, or there is a new one
 		w.e.keeper.check(w)
 	default:
 		f := strings.Split(rest, " ")

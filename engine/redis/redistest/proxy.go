@@ -13,12 +13,12 @@ import (
 type Proxy struct {
 	Addr string
 
-	server   string
 	listener net.Listener
 	work     sync.WaitGroup
 
-	mu    sync.Mutex
-	pipes map[*pipe]struct{}
+	mu     sync.Mutex
+	server string
+	pipes  map[*pipe]struct{}
 }
 
 // pipe is one connection through the proxy.
@@ -49,7 +49,10 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.server)
+		p.mu.Lock()
+		addr := p.server
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", addr)
 		if err != nil {
 			_ = client.Close()
 			continue
@@ -116,6 +119,14 @@ func (p *Proxy) Deafen() (n int) {
 		c.mu.Unlock()
 	}
 	return n
+}
+
+// Forward leads connections that are made from now on to another server, as an address
+// does that moves in a failover. Those that are open stay where they are.
+func (p *Proxy) Forward(s *Server) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = s.Addr
 }
 
 func (p *Proxy) close() {
