@@ -55,6 +55,13 @@ func (s session) onNode(p *program, name string) *tab {
 	return tab
 }
 
+// moves presses "Move here" of the nth node.
+func (tab *tab) moves(nth int, name string) {
+	tab.t.Helper()
+	tab.click(fmt.Sprintf("#nodes li:nth-child(%d) button", nth))
+	tab.until(live + fmt.Sprintf(` && document.querySelector("#stream").textContent === %q`, name))
+}
+
 // wantEach wants every message of both once, those of each in their order, and the same in both tabs.
 func wantEach(t *testing.T, one, other *tab) {
 	t.Helper()
@@ -86,6 +93,10 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	one, other := newSession(t).onNode(p, "a"), newSession(t).onNode(p, "b")
 	one.until(threeReady)
 	other.until(`document.querySelector("#clock").textContent !== "for 0 s"`)
+	other.moves(3, "c") // away from its client process, and back
+	eval[bool](other, `(window.clock = document.querySelector("#clock").textContent, true)`)
+	other.until(`document.querySelector("#relay").textContent === "relays for node b" && document.querySelector("#clock").textContent !== clock`)
+	other.moves(2, "b")
 	one.talk("one")
 	other.talk("other")
 	other.until(`document.querySelectorAll("#log .text").length >= 20`)
@@ -120,9 +131,25 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	one.click("#drain")
 	one.until(happenedTo("has shut down"))
 	one.until(live + ` && document.querySelector("#stream").textContent !== "a" && ` + happenedTo("A new client process on node"))
+	for _, tab := range []*tab{one, other} { // whose process was there hears it, too
+		tab.until(live + ` && ![...document.querySelectorAll("#nodes li")].some(li => li.textContent.includes("this tab's process") && li.className.includes("down"))`)
+	}
 	one.submit("after the drain")
 	for _, tab := range []*tab{one, other} {
 		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length === %d`, 2*said+1))
 	}
 	t.Logf("what happened to the tab whose node was killed:\n%s\n\nand to the one whose node was drained:\n%s", other.happened(), one.happened())
+}
+
+// Rule 8: where cookies are refused every process is unknown. The page says so, does not load itself for ever, and hears the room.
+func TestClusterWithoutCookies(t *testing.T) {
+	inChromium(t)
+	p := start(t, "cluster")
+	between := newProxy(t, p.url)
+	between.noCookies.Store(true)
+	tab := newSession(t).open(between.URL)
+	tab.until(live + ` && ` + happenedTo("Load the page again"))
+	if n := between.pages.Load(); n != 1 {
+		t.Errorf("the page was loaded %d times, want once", n)
+	}
 }
