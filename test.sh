@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock middleware/telemetry bench e2e engine/redis engine/nats engine/nats/embedded faults"
+modules="middleware/stock middleware/telemetry bench e2e engine/redis engine/nats engine/nats/embedded faults examples/cluster"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -67,6 +67,9 @@ fi
 (cd engine/redis && go test -race -shuffle=on -timeout 10m ./...)
 (cd engine/nats && go test -race -timeout 5m ./...)
 (cd engine/nats/embedded && go test -race -timeout 10m ./...)
+
+step "the example of three nodes, which are killed and drained"
+(cd examples/cluster && go test -race -timeout 5m ./...)
 
 step "faults: servers killed, stopped, cut off, emptied and promoted under load"
 faults/test.sh

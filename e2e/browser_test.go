@@ -71,7 +71,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	fmt.Printf("all tests of this package took %.1f s\n", time.Since(began).Seconds())
-	for _, dir := range []string{programs.dir, hypermediaPrograms.dir} {
+	dirs := []string{hypermediaPrograms.dir}
+	for _, build := range builds {
+		dirs = append(dirs, build.dir)
+	}
+	for _, dir := range dirs {
 		if dir != "" {
 			os.RemoveAll(dir)
 		}

@@ -16,23 +16,33 @@ import (
 	"time"
 )
 
-// The examples are built once, for all tests.
-var programs struct {
-	once sync.Once
-	dir  string
-	err  error
+// The examples are built once, for all tests, in the module that they belong to.
+var builds = map[string]*build{
+	"chat":      {module: "..", path: "./examples/chat"},
+	"mailcount": {module: "..", path: "./examples/mailcount"},
+	"cluster":   {module: "../examples/cluster", path: "."},
 }
 
-func buildPrograms() {
-	programs.dir, programs.err = os.MkdirTemp("", "comet-e2e-")
-	if programs.err != nil {
-		return
-	}
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", programs.dir+string(filepath.Separator), "./examples/chat", "./examples/mailcount")
-	build.Dir = ".." // the module that this one tests
-	if output, err := build.CombinedOutput(); err != nil {
-		programs.err = fmt.Errorf("%w\n%s", err, output)
-	}
+type build struct {
+	module, path string
+	once         sync.Once
+	dir          string
+	err          error
+}
+
+// program gives the file of the example's program.
+func (b *build) program(name string) (string, error) {
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "comet-e2e-"); b.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", b.dir+string(filepath.Separator), b.path)
+		build.Dir = b.module
+		if output, err := build.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("%w\n%s", err, output)
+		}
+	})
+	return filepath.Join(b.dir, name), b.err
 }
 
 // servers are the pages' servers that are no examples. Each runs as a process of its own, which is this test program called
@@ -70,13 +80,13 @@ type program struct {
 // start runs one of the examples.
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	programs.once.Do(buildPrograms)
-	if programs.err != nil {
-		t.Fatal(programs.err)
+	program, err := builds[name].program(name)
+	if err != nil {
+		t.Fatal(err)
 	}
 	addr := reserve(t)
 	return run(t, name, addr, func() *exec.Cmd {
-		return exec.Command(filepath.Join(programs.dir, name), append([]string{"-addr", addr}, args...)...)
+		return exec.Command(program, append([]string{"-addr", addr}, args...)...)
 	})
 }
 

@@ -22,6 +22,7 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -49,7 +50,8 @@ type Config struct {
 	Name string
 	// Listen is a host and port where NATS clients may connect: tools, other
 	// programs. Port 0 is any free one. Empty: none, the app itself needs none.
-	// Clients are not asked who they are, so it should be a loopback address.
+	// Clients are not asked who they are, so it should be a loopback address. (In a
+	// cluster the server has a port on loopback all the same, which takes nobody.)
 	Listen string
 	// Cluster makes the server one of several.
 	Cluster *Cluster
@@ -80,9 +82,13 @@ type Server struct {
 	server   *server.Server
 	replicas int
 	memory   bool
+	password string // that its own clients have, where there shall be no others
 }
 
-const maxPayload = 8 << 20
+const (
+	maxPayload = 8 << 20
+	user       = "comet"
+)
 
 func (c Config) options() (*server.Options, error) {
 	o := &server.Options{
@@ -117,16 +123,16 @@ func (c Config) options() (*server.Options, error) {
 	if o.Cluster.Host, o.Cluster.Port, err = hostPort(c.Cluster.Listen); err != nil || o.Cluster.Port < 1 {
 		return nil, fmt.Errorf("embedded: Cluster.Listen %q, want a host and a port that the Routes name", c.Cluster.Listen)
 	}
-	var user *url.Userinfo
+	var info *url.Userinfo
 	if c.Cluster.Password != "" {
-		o.Cluster.Username, o.Cluster.Password = "comet", c.Cluster.Password
-		user = url.UserPassword("comet", c.Cluster.Password)
+		o.Cluster.Username, o.Cluster.Password = user, c.Cluster.Password
+		info = url.UserPassword(user, c.Cluster.Password)
 	}
 	for _, route := range c.Cluster.Routes {
 		if _, _, err := hostPort(route); err != nil {
 			return nil, fmt.Errorf("embedded: Cluster.Routes: %w", err)
 		}
-		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", User: user, Host: route})
+		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", User: info, Host: route})
 	}
 	return o, nil
 }
@@ -158,6 +164,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{replicas: 1, memory: c.Dir == ""}
 	if c.Cluster != nil {
 		s.replicas = len(c.Cluster.Routes)
+		if c.Listen == "" {
+			s.password = listenForNobody(o)
+		}
 	}
 	if s.memory { // the server itself wants a directory all the same
 		if o.StoreDir, err = os.MkdirTemp("", "comet-nats-"); err != nil {
@@ -178,6 +187,16 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("embedded: Start: %w", err)
 	}
 	return s, nil
+}
+
+// listenForNobody opens a port for clients that nobody has the password of: a
+// server without one never begins to look for the other servers.
+func listenForNobody(o *server.Options) (password string) {
+	password = rand.Text()
+	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
+	o.Username, o.Password = user, password
+	o.Cluster.NoAdvertise = true
+	return password
 }
 
 // ready waits until JetStream answers.
@@ -221,12 +240,16 @@ const connectTimeout = 10 * time.Second
 // Connect returns a connection to the server inside the process, which does not go
 // through a socket. It ends with the server.
 func (s *Server) Connect(options ...natsgo.Option) (*natsgo.Conn, error) {
-	return nats.Connect("", append([]natsgo.Option{natsgo.InProcessServer(s.server), natsgo.Timeout(connectTimeout)}, options...)...)
+	own := []natsgo.Option{natsgo.InProcessServer(s.server), natsgo.Timeout(connectTimeout)}
+	if s.password != "" {
+		own = append(own, natsgo.UserInfo(user, s.password))
+	}
+	return nats.Connect("", append(own, options...)...)
 }
 
 // URL is where NATS clients connect; "" where Config.Listen is.
 func (s *Server) URL() string {
-	if s.server.Addr() == nil {
+	if s.server.Addr() == nil || s.password != "" {
 		return ""
 	}
 	return "nats://" + s.server.Addr().String()
