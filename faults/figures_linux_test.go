@@ -268,6 +268,7 @@ func (b bench) endToEnd(t *testing.T) string {
 		})
 	}
 	posts.Wait()
+	defer http.DefaultClient.CloseIdleConnections() // Shutdown waits for them
 	return quantiles(<-took)
 }
 
