@@ -12,15 +12,16 @@ import (
 // for news is the engine's. The process's lock guards it.
 type lodging struct {
 	hearing
-	node  string         // the relay's
-	relay uint64         // tells the relays of a node apart
-	wakes chan struct{}  // one may wait
-	fresh []processEvent // channels that are heard from now on, and not known to be told
-	told  int            // how many of them the newest answer has
-	given uint64         // answers
-	turn  chan struct{}  // closed when another question takes the place of the one that waits
-	seen  time.Time      // the newest question
-	timer *wheel.Timer   // for the next one
+	node   string         // the relay's
+	relay  uint64         // tells the relays of a node apart
+	wakes  chan struct{}  // one may wait
+	fresh  []processEvent // channels that are heard from now on, and not known to be told
+	told   int            // how many of them the newest answer has
+	given  uint64         // answers
+	turn   chan struct{}  // closed when another question takes the place of the one that waits
+	newest question       // of those that came
+	seen   time.Time      // when that was
+	timer  *wheel.Timer   // for the next one
 }
 
 // wake implements carrier.

@@ -62,6 +62,9 @@ func (p *ClientProcess) answer(n *node, ticket uint64, q *question, turn *chan s
 		return nil, []byte{byte(wasSuperseded)}, after
 	}
 	if *turn == nil { // it has just come
+		if q.number < l.newest.number || q.answers < l.newest.answers {
+			return l, []byte{byte(notNow)}, after // late: its relay has asked others since
+		}
 		if l.turn != nil {
 			close(l.turn)
 		}
@@ -87,7 +90,7 @@ func (p *ClientProcess) answer(n *node, ticket uint64, q *question, turn *chan s
 // channels of which what an answer had that was lost is kept no more.
 func (l *lodging) asked(n *node, q *question) (lost []*privateChannel) {
 	p := l.process
-	l.seen = time.Now()
+	l.seen, l.newest = time.Now(), *q
 	if q.answers == l.given {
 		l.fresh = l.fresh[l.told:]
 	}

@@ -20,6 +20,7 @@ type relay struct {
 	session string
 	brief   bool
 	id      uint64
+	begun   time.Time
 	cancel  context.CancelFunc
 	known   chan struct{} // closed when the owner has answered what there is
 
@@ -51,7 +52,7 @@ type relayed struct {
 // relay begins to carry the process of token, which is on another node.
 func (es *EventStream) relay(owner, token string, a arrival) *relay {
 	r := &relay{
-		node: es.site.node, stream: es, token: token, session: es.reader.Session, brief: es.brief, id: rand.Uint64(),
+		node: es.site.node, stream: es, token: token, session: es.reader.Session, brief: es.brief, id: rand.Uint64(), begun: time.Now(),
 		owner: owner, arrival: a, number: a.number, known: make(chan struct{}), more: make(chan struct{}, 1),
 	}
 	ctx, cancel := context.WithCancel(es.site.ctx)

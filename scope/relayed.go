@@ -24,9 +24,11 @@ func (r *relay) next(k uint64) (told, processEvent) {
 	return e.told, e.event
 }
 
-// wait waits until the owner has answered what there is.
+// wait waits until the owner has answered what there is, no longer than a quarter of
+// the lease since the relay began: of several, who waits for one after the other waits
+// no longer than for one.
 func (r *relay) wait(ctx context.Context) error {
-	late := time.NewTimer(r.node.hold())
+	late := time.NewTimer(time.Until(r.begun.Add(r.node.hold())))
 	defer late.Stop()
 	select {
 	case <-r.known:
