@@ -76,3 +76,37 @@ func TestManySlowOwners(t *testing.T) {
 		}
 	})
 }
+
+// TestAttachTwiceAtOnce: a page that asks twice to attach a process of another node,
+// before the first answer is there, carries it, and is not told that somebody newer does.
+func TestAttachTwiceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		own, p := c.kits[1].process("s"), c.kits[0].process("s")
+		tb := newTab(t, c.kits[1].site, "s", own, c.kits[1].private(own, scope.Spec{Name: "own"}))
+		a := c.kits[0].private(p, scope.Spec{Name: "a"})
+		newTab(t, c.kits[0].site, "s", p, a)
+		c.hear(c.on(tb, 1))
+		stall := make(chan struct{})
+		c.views[0].set(func(v *view) { v.stall = stall })
+		errs := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := tb.command("attach", p.Token())
+				errs <- err
+			}()
+			synctest.Wait()
+		}
+		c.views[0].set(func(v *view) { v.stall = nil })
+		close(stall)
+		t.Log(<-errs, <-errs)
+		events := c.hear(tb)
+		time.Sleep(lease)
+		events = append(events, c.hear(tb)...)
+		c.kits[0].put(a, "1")
+		events = append(events, c.hear(tb)...)
+		if len(of(events, "comet:superseded")) > 0 || fmt.Sprint(of(events, "a@1")) != "[1]" {
+			t.Fatal(events)
+		}
+	})
+}

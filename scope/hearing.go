@@ -23,9 +23,14 @@ type hearing struct {
 // tells that a newer one has it (superseded), or that there is no process (gone).
 // number is where the hearing begins. after is to be called without locks.
 func (h *hearing) attach(a arrival) (t told, number uint64, after func()) {
+	h.process.mu.Lock()
+	defer h.process.mu.Unlock()
+	return h.attachLocked(a)
+}
+
+// attachLocked needs the process's lock.
+func (h *hearing) attachLocked(a arrival) (t told, number uint64, after func()) {
 	p := h.process
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if h.ticket == 0 {
 		h.ticket = p.ticket()
 	}

@@ -116,18 +116,10 @@ func (n *node) attaches(u *unparcel) []byte {
 		return []byte{byte(wasGone)}
 	}
 	l.process, l.by = p, l
-	if not := l.late(a); not != nil {
+	number, not := l.enter(n, a)
+	if not != nil {
 		return not
 	}
-	t, number, after := l.attach(a)
-	after()
-	switch t {
-	case gone:
-		return []byte{byte(wasGone)}
-	case superseded:
-		return []byte{byte(wasSuperseded)}
-	}
-	l.begin(n)
 	n.site.watchSessions()
 	reply := parcel{byte(wasDone)}.number(l.generation).number(number)
 	channels := l.greeting()
@@ -138,11 +130,31 @@ func (n *node) attaches(u *unparcel) []byte {
 	return reply
 }
 
-// late refuses a relay after which another has come already.
+// enter has the relay carry the process from number on, or tells what is in the way.
+// No other comes between the look at who has come and that.
+func (l *lodging) enter(n *node, a arrival) (number uint64, not []byte) {
+	after := func() {}
+	defer func() { after() }()
+	l.process.mu.Lock()
+	defer l.process.mu.Unlock()
+	if not := l.late(a); not != nil {
+		return 0, not
+	}
+	var t told
+	switch t, number, after = l.attachLocked(a); t {
+	case gone:
+		return 0, []byte{byte(wasGone)}
+	case superseded:
+		return 0, []byte{byte(wasSuperseded)}
+	}
+	l.begin(n)
+	return number, nil
+}
+
+// late refuses a relay after which another has come already. It needs the process's
+// lock.
 func (l *lodging) late(a arrival) []byte {
 	p := l.process
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	switch {
 	case a.resumes && p.taken > 0 && (p.lodged == nil || p.lodged.relay != l.relay):
 		return []byte{byte(wasSuperseded)} // its tab came back elsewhere
@@ -153,14 +165,11 @@ func (l *lodging) late(a arrival) []byte {
 	return nil
 }
 
-// begin waits for questions.
+// begin waits for questions. It needs the process's lock.
 func (l *lodging) begin(n *node) {
-	p := l.process
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	l.seen = time.Now()
-	p.lodged = l
-	l.timer = p.site.wheel.NewTimer(func() { l.check(n) })
+	l.process.lodged = l
+	l.timer = l.process.site.wheel.NewTimer(func() { l.check(n) })
 	l.timer.Reset(n.quiet())
 }
 
