@@ -99,7 +99,11 @@ func TestAttachTwiceAtOnce(t *testing.T) {
 		}
 		c.views[0].set(func(v *view) { v.stall = nil })
 		close(stall)
-		t.Log(<-errs, <-errs)
+		for range 2 {
+			if err := <-errs; err != nil && !isAway(err) {
+				t.Fatal(err)
+			}
+		}
 		events := c.hear(tb)
 		time.Sleep(lease)
 		events = append(events, c.hear(tb)...)

@@ -30,6 +30,14 @@ type node struct {
 	closed bool              // nothing is answered any more
 	relays map[string]*relay // the newest of each token
 	parts  map[string]*adoption
+	coming map[coming]struct{}
+}
+
+// coming is a client process of another node that a command is attaching to an event
+// stream.
+type coming struct {
+	stream *EventStream
+	token  string
 }
 
 const (
@@ -45,7 +53,7 @@ func newNode(s *Site) *node {
 	}
 	n := &node{
 		site: s, cluster: cluster, name: engine.Node{Prefix: s.config.Prefix, ID: freshNode()}, lease: s.config.Lease,
-		joined: make(chan struct{}), left: make(chan struct{}), relays: map[string]*relay{}, parts: map[string]*adoption{},
+		joined: make(chan struct{}), left: make(chan struct{}), relays: map[string]*relay{}, parts: map[string]*adoption{}, coming: map[coming]struct{}{},
 	}
 	n.ctx, n.stop = context.WithCancel(s.ctx)
 	return n
@@ -87,6 +95,21 @@ func (n *node) elsewhere(token string) (id string, ok bool) {
 		return "", false
 	}
 	return id, true
+}
+
+// comes reports that no command attaches c yet. Then this one does, until done.
+func (n *node) comes(c coming) (done func(), first bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, comes := n.coming[c]; comes {
+		return nil, false
+	}
+	n.coming[c] = struct{}{}
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.coming, c)
+	}, true
 }
 
 // enter counts one answer among the Site's work, unless the node is closed.

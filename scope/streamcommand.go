@@ -37,8 +37,14 @@ func (s *EventStream) attach(ctx context.Context, session string, place cursor.P
 }
 
 // attachFrom attaches a process of another node: it is carried once that has
-// answered.
+// answered. Until then it is not asked for a second time: the two would be each
+// other's newer one.
 func (s *EventStream) attachFrom(ctx context.Context, owner string, place cursor.Process, said bool) (Reply, error) {
+	arrived, first := s.site.node.comes(coming{s, place.Token})
+	if !first {
+		return Reply{}, notReached(errAway)
+	}
+	defer arrived()
 	s.mu.Lock()
 	reply, done, err := s.attachable(place, said)
 	s.mu.Unlock()
