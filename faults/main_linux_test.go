@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proc.Main(map[string]proc.Role{"nats": serveNATS, "node": serveNode})
+	proc.Main(map[string]proc.Role{"nats": serveNATS, "node": serveNode, "prefork": servePrefork})
 	os.Exit(m.Run())
 }

@@ -19,6 +19,7 @@ type pulse struct {
 	health *round               // the beat of all streams that is under way or was the last
 	began  time.Time
 	rounds map[string]*beats // by stream
+	doubts map[string]uint64 // by stream: how many messages had no answer, until it is known what became of them
 }
 
 // beats of one stream, one after the other: who comes while one is under way shares
@@ -96,6 +97,38 @@ func (e *Engine) beatOn(b *beats, name, root string) {
 		w.err = e.beat(e.root, name, root)
 		close(w.done)
 	}
+}
+
+// doubt notes that a stream may hold a message that its leader did not answer.
+func (e *Engine) doubt(name string) {
+	e.pulse.mu.Lock()
+	defer e.pulse.mu.Unlock()
+	if e.pulse.doubts == nil {
+		e.pulse.doubts = make(map[string]uint64)
+	}
+	e.pulse.doubts[name]++
+}
+
+// settle waits, after messages that had no answer, until the stream's leader has stored
+// something: then it has stored before what of them survived. A new leader takes
+// messages while it still has to store some that it took over, and knows an ID only
+// once its message is stored: one that is sent again too soon is stored twice.
+func (e *Engine) settle(ctx context.Context, l *life) error {
+	e.pulse.mu.Lock()
+	doubts := e.pulse.doubts[l.stream]
+	e.pulse.mu.Unlock()
+	if doubts == 0 {
+		return nil
+	}
+	if err := e.sure(l.stream, l.root()).wait(ctx); err != nil {
+		return unavailable(err)
+	}
+	e.pulse.mu.Lock()
+	defer e.pulse.mu.Unlock()
+	if e.pulse.doubts[l.stream] == doubts {
+		delete(e.pulse.doubts, l.stream)
+	}
+	return nil
 }
 
 // Health implements engine.Engine. It has every stream that this node uses store

@@ -78,11 +78,20 @@ func (e *Engine) append(ctx context.Context, l *life, item engine.Item) (engine.
 	msg.Header[headerTag] = []string{base36(uint64(tag))}
 	unknown := false
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		seq, err := e.store(ctx, msg)
-		if err == nil {
-			return l.position(seq, tag), nil
+		var seq uint64
+		err := error(nil)
+		if item.ID != "" {
+			err = e.settle(ctx, l)
 		}
-		unknown = unknown || errors.Is(err, engine.ErrUnknown)
+		if err == nil {
+			if seq, err = e.store(ctx, msg); err == nil {
+				return l.position(seq, tag), nil
+			}
+			if errors.Is(err, engine.ErrUnknown) {
+				unknown = true
+				e.doubt(l.stream)
+			}
+		}
 		if errors.Is(err, errNotSent) && !unknown && e.isLost(ctx, l) {
 			return engine.Position{}, errLost
 		}

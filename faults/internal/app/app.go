@@ -46,13 +46,41 @@ type Node struct {
 
 // Start starts a node.
 func Start(c Config) (*Node, error) {
+	n, err := build(c, fiber.Config{DisableStartupMessage: true})
+	if err != nil {
+		return nil, err
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	ln, err := net.Listen("tcp4", c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	n.Addr = ln.Addr().String()
+	go func() { n.done <- n.app.Listener(ln) }()
+	return n, nil
+}
+
+// Prefork serves at c.Addr under Fiber's own Prefork, in a process that has no other
+// work: this one starts children of the same program, and each of them is a node. It
+// returns when they have ended.
+func Prefork(c Config) error {
+	n, err := build(c, fiber.Config{DisableStartupMessage: true, Prefork: true})
+	if err != nil {
+		return err
+	}
+	return n.app.Listen(c.Addr)
+}
+
+func build(c Config, config fiber.Config) (*Node, error) {
 	site := c.Site
 	site.Engine, site.Prefix = c.Engine, c.Prefix
 	n := &Node{
 		Site: comet.NewSite(site), done: make(chan error, 1),
 		posts: map[string]*channel.Sender[string]{}, mine: map[string]*channel.Sender[string]{},
 	}
-	n.app = fiber.New(fiber.Config{DisableStartupMessage: true})
+	n.app = fiber.New(config)
 	n.app.Use(comet.New(comet.Config{
 		Site: n.Site, Storage: c.Storage, Retry: 100 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
@@ -68,15 +96,6 @@ func Start(c Config) (*Node, error) {
 	n.app.Post("/publish", n.publish)
 	n.app.Post("/mine", n.pushMine)
 	n.app.Get("/ready", n.ready)
-	if c.Addr == "" {
-		c.Addr = "127.0.0.1:0"
-	}
-	ln, err := net.Listen("tcp4", c.Addr)
-	if err != nil {
-		return nil, err
-	}
-	n.Addr = ln.Addr().String()
-	go func() { n.done <- n.app.Listener(ln) }()
 	return n, nil
 }
 
