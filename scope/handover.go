@@ -70,7 +70,13 @@ func (n *node) handAll(ctx context.Context, processes []*ClientProcess) (success
 	if err != nil || len(ids) == 0 {
 		return ""
 	}
-	each(processes, func(p *ClientProcess) { p.freeze() })
+	n.mu.Lock()
+	n.ended = map[string]struct{}{}
+	n.mu.Unlock()
+	endReads(processes)
+	for _, p := range processes {
+		p.freeze()
+	}
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	var faults []error
 	for _, id := range ids {
@@ -79,12 +85,28 @@ func (n *node) handAll(ctx context.Context, processes []*ClientProcess) (success
 			continue
 		}
 		successor = id
+		n.endedMeanwhile(ctx, id)
 		break
 	}
 	if successor == "" {
 		n.site.getHooks().Logger.Error("comet: no node took this one's client processes: they are lost", "error", errors.Join(faults...))
 	}
 	return successor
+}
+
+// endedMeanwhile has the sessions that ended while their processes were on their way
+// end at the successor. From now on who asks for that here is sent there.
+func (n *node) endedMeanwhile(ctx context.Context, successor string) {
+	n.mu.Lock()
+	n.follows = successor
+	ended := n.ended
+	n.ended = nil
+	n.mu.Unlock()
+	for key := range ended {
+		asking, cancel := context.WithTimeout(ctx, n.patience())
+		_, _, _ = n.ask(asking, successor, parcel{byte(askEndSession)}.text(key)) // or its heartbeat finds out
+		cancel()
+	}
 }
 
 // each calls f for every process, a few at a time.
@@ -201,7 +223,6 @@ func (n *node) announce() {
 
 // freeze ends the process's sources, and has nothing told of it any more.
 func (p *ClientProcess) freeze() {
-	p.endReads()
 	p.mu.Lock()
 	boxes := slices.Clone(p.boxes)
 	inboxes := slices.Collect(maps.Values(p.inboxes))
@@ -219,29 +240,37 @@ func (p *ClientProcess) freeze() {
 	}
 }
 
-// endReads interrupts the reads that run, and waits a moment for the values that
-// they may give up.
-func (p *ClientProcess) endReads() {
-	p.mu.Lock()
-	var running []*privateChannel
-	for _, c := range p.boxes {
-		c.pull.stop()
-		if c.pull.running {
-			running = append(running, c)
-		}
+// endReads interrupts the reads that run, and waits a moment, one for all processes,
+// for the values that they may give up.
+func endReads(processes []*ClientProcess) {
+	var running []<-chan struct{}
+	for _, p := range processes {
+		running = append(running, p.endReads()...)
 	}
-	rest := make(chan struct{}, len(running))
-	for _, c := range running {
-		c.pull.rest = func() { rest <- struct{}{} }
-	}
-	p.mu.Unlock()
 	late := time.NewTimer(yieldWithin)
 	defer late.Stop()
-	for range running {
+	for _, rest := range running {
 		select {
 		case <-rest:
 		case <-late.C:
 			return
 		}
 	}
+}
+
+// endReads has no read begin any more, and returns what is closed by the end of each
+// that runs.
+func (p *ClientProcess) endReads() (running []<-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resting = true
+	for _, c := range p.boxes {
+		c.pull.stop()
+		if c.pull.running {
+			rest := make(chan struct{})
+			c.pull.rest = func() { close(rest) }
+			running = append(running, rest)
+		}
+	}
+	return running
 }

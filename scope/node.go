@@ -25,12 +25,14 @@ type node struct {
 	left    chan struct{} // closed when the record is not renewed any more
 	unserve func()        // ends the Serve; set before left is closed
 
-	mu     sync.Mutex
-	until  time.Time         // the lease is held until then; zero: not held
-	closed bool              // nothing is answered any more
-	relays map[string]*relay // the newest of each token
-	parts  map[string]*adoption
-	coming map[coming]struct{}
+	mu      sync.Mutex
+	until   time.Time         // the lease is held until then; zero: not held
+	closed  bool              // nothing is answered any more
+	relays  map[string]*relay // the newest of each token
+	parts   map[string]*adoption
+	coming  map[coming]struct{}
+	follows string              // who has its processes now
+	ended   map[string]struct{} // sessions, while processes are handed over; nil otherwise
 }
 
 // coming is a client process of another node that a command is attaching to an event
@@ -169,8 +171,7 @@ func (n *node) about(ctx context.Context, what asked, u *unparcel) []byte {
 	case askBoard:
 		return n.boardFor(ctx, u)
 	case askEndSession:
-		n.site.endSession(u.text())
-		return []byte{byte(wasDone)}
+		return n.endsSession(u.text())
 	case askAdopt:
 		return n.adopts(u)
 	}

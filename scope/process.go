@@ -39,6 +39,7 @@ type ClientProcess struct {
 	tickets    uint64    // given to those that came to hear it
 	taken      uint64    // the highest that attached
 	lodged     *lodging  // of the newest relay
+	resting    bool      // nothing is read any more: it is about to be handed over
 	over       *handing  // to another node: nothing is told here any more
 	away       time.Time // since when it is inactive
 	waiters    map[*waiter]struct{}

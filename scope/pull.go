@@ -48,7 +48,7 @@ func (c *privateChannel) ask() {
 // carries the process, and one at a time. It needs the process's lock.
 func (c *privateChannel) read() {
 	p := c.process
-	if !c.pull.wanted || c.pull.running || p.current == nil || !c.heard || c.state.ended() || p.state.ended() {
+	if !c.pull.wanted || c.pull.running || p.current == nil || !c.heard || p.resting || c.state.ended() || p.state.ended() {
 		return
 	}
 	ctx, cancel := context.WithCancel(p.context())

@@ -159,8 +159,33 @@ func (s *Site) endSession(key string) {
 	}
 	s.markDead(key)
 	s.mu.Unlock()
+	s.node.noteEnded(key)
 	for _, p := range processes {
 		p.end(ErrProcessGone)
+	}
+}
+
+// endsSession ends a session for another node. Who has this one's processes is to be
+// asked, too: there may be some that ended here when they were on their way.
+func (n *node) endsSession(key string) []byte {
+	n.site.endSession(key)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.follows != "" {
+		return parcel{byte(wasMoved)}.text(n.follows)
+	}
+	return []byte{byte(wasDone)}
+}
+
+// noteEnded has a session end at the node that is being given its processes, as well.
+func (n *node) noteEnded(key string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended != nil {
+		n.ended[key] = struct{}{}
 	}
 }
 
@@ -177,7 +202,7 @@ func (n *node) endSession(key string) {
 		var asked sync.WaitGroup
 		for _, id := range ids {
 			asked.Go(func() {
-				_, _, _ = n.ask(ctx, id, parcel{byte(askEndSession)}.text(key)) // who is not reached finds out by the heartbeat
+				_, _, _, _ = n.askWherever(ctx, id, parcel{byte(askEndSession)}.text(key)) // who is not reached finds out by the heartbeat
 			})
 		}
 		asked.Wait()

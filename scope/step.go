@@ -99,6 +99,10 @@ func (s *Site) whereIs(token string) (p *ClientProcess, owner string) {
 		}
 		return nil, h.successor
 	}
+	if p.adopted { // its first node's record says who has it: this may be a copy that was given up
+		owner, _ = s.node.elsewhere(token)
+		return nil, owner
+	}
 	if p.state.ended() {
 		return nil, ""
 	}
