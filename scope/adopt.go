@@ -59,6 +59,9 @@ func (s *Site) unpackProcess(u *unparcel) (*ClientProcess, bool) {
 	}
 	u.flags(&p.connected)
 	for range u.count() {
+		if u.bad {
+			break
+		}
 		c, before := unpackChannel(p, u)
 		if before > 0 && before <= len(p.boxes) {
 			c.before = p.boxes[before-1]
@@ -84,6 +87,9 @@ func unpackChannel(p *ClientProcess, u *unparcel) (c *privateChannel, before int
 	s.Size, s.MaxBytes, s.Discarded = max(1, int(u.number())), int(u.number()), u.number()
 	for _, entries := range []*[]mailbox.Entry{&s.Sent, &s.Unsent} {
 		for range u.count() {
+			if u.bad {
+				break
+			}
 			*entries = append(*entries, mailbox.Entry{Number: u.number(), Kind: mailbox.Kind(u.number()), Reason: u.text(), Data: u.bytes()})
 		}
 	}
