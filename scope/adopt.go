@@ -148,11 +148,6 @@ func (s *Site) has(token string) bool {
 func (n *node) collect(token string, transfer, part uint64, data []byte) (all []byte, missing bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for t, a := range n.parts {
-		if time.Since(a.newest) > handWithin {
-			delete(n.parts, t)
-		}
-	}
 	a := n.parts[token]
 	if a == nil || a.transfer != transfer {
 		if part > 0 || a == nil && len(n.parts) >= maxAdoptions {
@@ -173,6 +168,18 @@ func (n *node) collect(token string, transfer, part uint64, data []byte) (all []
 	return a.data, false
 }
 
+// forgetParts forgets what came of processes whose node has not gone on: it has died, or
+// gave them to another.
+func (n *node) forgetParts() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for t, a := range n.parts {
+		if time.Since(a.newest) > handWithin {
+			delete(n.parts, t)
+		}
+	}
+}
+
 // adopt takes up a process that another node had. It tells what waits, and that its
 // channels are closed and it is gone.
 func (s *Site) adopt(p *ClientProcess) bool {
@@ -188,12 +195,12 @@ func (s *Site) adopt(p *ClientProcess) bool {
 			ses = &session{key: p.session}
 			s.sessions[p.session] = ses
 		}
+		p.resume() // before anybody finds it
 		ses.processes = append(ses.processes, p)
 		s.processes[digest(p.token)] = p
 	}
 	s.mu.Unlock()
 	if old == nil {
-		p.resume()
 		s.watchSessions()
 	}
 	return true

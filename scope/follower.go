@@ -76,7 +76,9 @@ type follower struct {
 // fall between. What the feed says meanwhile is looked into afterwards: one
 // loads at a time, or an older answer could undo a newer one.
 func (f *follower) follow(ctx context.Context, sink engine.Sink) (stop func(), err error) {
+	f.mu.Lock()
 	f.repairing = true
+	f.mu.Unlock()
 	stop, err = f.log.Watch(ctx, f.name, sink)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ func (p *ClientProcess) handing() *handing {
 const (
 	handWithin  = time.Minute // for all processes of a node
 	handAtOnce  = 8           // processes
+	handTries   = 5           // of a part, besides the first
 	handBytes   = 64 << 20    // of one process
 	yieldWithin = time.Second // for reads that run to give their values up
 	movedWithin = time.Hour   // a node's successor is on record, at most
@@ -176,8 +177,12 @@ func (n *node) hand(ctx context.Context, id string, p *ClientProcess) error {
 			if err == nil && what == wasDone {
 				break
 			}
-			if try == 2 || ctx.Err() != nil || errors.Is(err, errDead) {
+			if try == handTries || ctx.Err() != nil || errors.Is(err, errDead) {
 				return errors.Join(fmt.Errorf("it does not take a client process (%d)", what), err)
+			}
+			select { // it may be busy with others, or just not hold its lease
+			case <-ctx.Done():
+			case <-time.After(n.lease / 20):
 			}
 		}
 		if data = data[size:]; len(data) == 0 {

@@ -20,6 +20,7 @@ func (n *node) live() {
 	defer close(n.left)
 	n.unserve = n.serve()
 	for n.ctx.Err() == nil {
+		n.forgetParts()
 		wait := n.lease / 3
 		if !n.renew() {
 			wait = n.lease / 30
@@ -56,7 +57,8 @@ const (
 	recordMoved = "moved "
 )
 
-// renew sets the record. The lease counts from before the call.
+// renew sets the record. The lease counts from before the call. One that is under way
+// when the node is stopped is waited for: it must not undo what is recorded next.
 func (n *node) renew() (held bool) {
 	begun := time.Now()
 	late := begun.Add(n.lease / 4)
@@ -65,13 +67,11 @@ func (n *node) renew() (held bool) {
 		late = n.until // and the fence is due
 	}
 	n.mu.Unlock()
-	ctx, cancel := context.WithDeadline(n.ctx, late)
+	ctx, cancel := context.WithDeadline(n.site.ctx, late)
 	defer cancel()
 	err := n.cluster.SetRecord(ctx, n.name, []byte(recordLives), n.lease)
+	n.tellRenewal(err)
 	if err != nil {
-		if n.ctx.Err() == nil {
-			n.site.getHooks().Logger.Warn("comet: this node's record was not renewed", "node", n.name.String(), "error", err)
-		}
 		return false
 	}
 	n.mu.Lock()
@@ -83,6 +83,19 @@ func (n *node) renew() (held bool) {
 		close(n.joined)
 	}
 	return true
+}
+
+// tellRenewal logs the first of failures in a row, and their end. It is for the node's
+// goroutine.
+func (n *node) tellRenewal(err error) {
+	log := n.site.getHooks().Logger
+	switch {
+	case err != nil && !n.failing && n.ctx.Err() == nil:
+		log.Warn("comet: this node's record was not renewed; trying again", "node", n.name.String(), "error", err)
+	case err == nil && n.failing:
+		log.Info("comet: this node's record is renewed again", "node", n.name.String())
+	}
+	n.failing = err != nil
 }
 
 // holds reports whether nobody can have found this node dead.

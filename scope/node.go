@@ -24,6 +24,7 @@ type node struct {
 	joined  chan struct{} // closed with the first record
 	left    chan struct{} // closed when the record is not renewed any more
 	unserve func()        // ends the Serve; set before left is closed
+	failing bool          // the last renewal did; the node's goroutine's
 
 	mu      sync.Mutex
 	until   time.Time         // the lease is held until then; zero: not held

@@ -80,7 +80,7 @@ func (s *Site) askSessions() {
 	s.mu.Unlock()
 	ask(s, sessions, func(ctx context.Context, ses *session) {
 		if !s.alive(ctx, hooks, ses.key) {
-			s.EndSession(ses.key)
+			s.endSession(ses.key) // other nodes ask by themselves
 		}
 	})
 	s.takeBack()
