@@ -30,9 +30,9 @@
 //
 // A handler whose page has channels of its own calls [ClientProcess] first, makes
 // them, and then calls [Open]. [Site] panics where no comet.New stands before the
-// route; the others return ErrNotInstalled. ErrNoProcess, ErrTooMany and
+// route; the others return ErrNotInstalled. ErrNoProcess, ErrElsewhere, ErrTooMany and
 // ErrShutdown of ClientProcess may simply be returned by the handler: they carry
-// the status 400, 503 and 503 to Fiber's ErrorHandler.
+// the status 400, 421, 503 and 503 to Fiber's ErrorHandler.
 //
 // # What is guaranteed
 //
