@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	storage "github.com/gofiber/storage/redis/v3"
 	goredis "github.com/redis/go-redis/v9"
 
@@ -31,6 +32,9 @@ func servePrefork(config []byte, ready func(string), _ <-chan os.Signal) error {
 	if err := json.Unmarshal(config, &c); err != nil {
 		return err
 	}
+	if fiber.IsChild() {
+		go endWithMaster()
+	}
 	client := goredis.NewClient(&goredis.Options{Addr: c.Redis})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -40,6 +44,15 @@ func servePrefork(config []byte, ready func(string), _ <-chan os.Signal) error {
 	}
 	ready(c.Addr)
 	return app.Prefork(app.Config{Engine: log, Storage: storage.NewFromConnection(client), Addr: c.Addr, Channels: c.Channels, Size: 1000})
+}
+
+// endWithMaster ends a child whose master was killed. Fiber does so where an orphan's
+// parent becomes process 1, which it does not under every supervisor.
+func endWithMaster() {
+	for master := os.Getppid(); os.Getppid() == master; {
+		time.Sleep(100 * time.Millisecond)
+	}
+	os.Exit(1)
 }
 
 // TestPrefork: the children of Fiber's Prefork are nodes of one app. A tab comes to any

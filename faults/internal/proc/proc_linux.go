@@ -69,7 +69,7 @@ func Start(t testing.TB, role string, config any, netns string) *Process {
 		p.cmd = exec.Command("ip", "netns", "exec", netns, self) // which becomes self: exec keeps the process
 	}
 	p.cmd.Env = append(os.Environ(), variable+"="+role+" "+string(text))
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -114,16 +114,23 @@ func (p *Process) watch(out io.Reader, ready chan<- string) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if said, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
-			ready <- said
+			select {
+			case ready <- said:
+			default: // those that it started say so, too
+			}
 		}
 	}
 	p.err = p.cmd.Wait()
 	close(p.done)
 }
 
-// Kill is SIGKILL; it waits until the process is gone.
+// Kill is SIGKILL, to the process and those that it started; it waits until it is gone.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill()
+	select {
+	case <-p.done: // and its id may be another's
+	default:
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
 	<-p.done
 }
 
