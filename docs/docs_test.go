@@ -291,7 +291,7 @@ var linked = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 // TestLinks: what these pages link to is there.
 func TestLinks(t *testing.T) {
 	pages := []string{
-		"architecture.md", "around.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "peers.md", "rules.md", "security.md", "sending.md", "types.md",
+		"architecture.md", "around.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "peers.md", "rules.md", "scaling.md", "security.md", "sending.md", "types.md",
 		path.Join("decisions", reasons),
 	}
 	for _, page := range pages {

@@ -42,11 +42,12 @@
 // the log ends earlier than before, positions have other tags, and readers hear full,
 // reason reset. With Replicas 1 the same is so for one server.
 //
-// Tail, Last, Read and Storage.Get are answered from what the stream's leader has.
-// For up to seven seconds after a leader lost its majority it does not know that,
-// and who is on its side of the cut may miss what is new on the other. Nobody there
-// is told that a log was trimmed, is gone or is another because of it: that is only
-// said after a write which a majority acknowledged. Health fails there within 2 s.
+// Tail, Tails, Last, Read and Storage.Get are answered from what the stream's leader
+// has. For up to seven seconds after a leader lost its majority it does not know that.
+// So how a log ends, that it was trimmed, is gone or is another, is only said after a
+// write which a majority acknowledged; who is on the old leader's side of the cut gets
+// engine.ErrUnavailable instead, and Health fails there within 2 s. Only Storage.Get may
+// be late there.
 //
 // An election takes 4 to 9 s, in which nothing is stored in the streams that the
 // server led. An item with an ID is sent again until it is stored or its context
