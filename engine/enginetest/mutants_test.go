@@ -372,12 +372,23 @@ var breaks = []struct {
 	}},
 	{"a call leaves a goroutine", "cancel", func(m *mutant) {
 		var left sync.WaitGroup
-		end := make(chan struct{})
+		var mu sync.Mutex
+		closed, end := false, make(chan struct{})
 		m.append = func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error) {
-			left.Go(func() { <-end })
+			mu.Lock()
+			if !closed { // appends may come while it is closed
+				left.Go(func() { <-end })
+			}
+			mu.Unlock()
 			return m.Engine.Append(ctx, n, items...)
 		}
-		m.close = sync.OnceFunc(func() { close(end); left.Wait() })
+		m.close = sync.OnceFunc(func() {
+			mu.Lock()
+			closed = true
+			mu.Unlock()
+			close(end)
+			left.Wait()
+		})
 	}},
 	{"too large is cut", "limits", func(m *mutant) {
 		m.append = func(ctx context.Context, n engine.Name, items []engine.Item) ([]engine.Position, error) {
