@@ -20,10 +20,10 @@ func TestAttachesAtOnce(t *testing.T) {
 	n := s.node
 	for range 20000 {
 		const relays = 4
-		var tickets [relays]uint64
+		var ranks [relays]uint64
 		for i := range relays {
 			_, u, _ := read(n.knocked(&unparcel{rest: parcel(nil).text(p.token).text("s")}))
-			tickets[i] = u.number()
+			ranks[i] = u.number()
 		}
 		begin := make(chan struct{})
 		var all sync.WaitGroup
@@ -31,7 +31,7 @@ func TestAttachesAtOnce(t *testing.T) {
 			all.Go(func() {
 				<-begin
 				n.attaches(&unparcel{rest: parcel(nil).text(p.token).text("s").text("n").number(uint64(i)).
-					number(tickets[i]).number(1).number(0).flags(true, false, false, false)})
+					number(ranks[i]).number(1).number(0).flags(true, false, false, false)})
 			})
 		}
 		close(begin)
@@ -39,8 +39,8 @@ func TestAttachesAtOnce(t *testing.T) {
 		p.mu.Lock()
 		current, lodged, taken := p.current, p.lodged, p.taken
 		p.mu.Unlock()
-		if current != &lodged.hearing || lodged.ticket != taken {
-			t.Fatalf("the process is carried by ticket %d, questions are heard of ticket %d, the newest that came is %d", current.ticket, lodged.ticket, taken)
+		if current != &lodged.hearing || lodged.rank != taken {
+			t.Fatalf("the process is carried by rank %d, questions are heard of rank %d, the newest that came is %d", current.rank, lodged.rank, taken)
 		}
 	}
 }

@@ -13,7 +13,7 @@ type hearing struct {
 	process    *ClientProcess
 	by         carrier
 	generation uint64
-	ticket     uint64 // its place in the order of those that came
+	rank       uint64 // its place in the order of those that came
 	presented  uint64 // the number with which the event stream came
 	reads      bool
 	paced      bool // one of the sources reads on when its last value was written
@@ -31,10 +31,10 @@ func (h *hearing) attach(a arrival) (t told, number uint64, after func()) {
 // attachLocked needs the process's lock.
 func (h *hearing) attachLocked(a arrival) (t told, number uint64, after func()) {
 	p := h.process
-	if h.ticket == 0 {
-		h.ticket = p.ticket()
+	if h.rank == 0 {
+		h.rank = p.rank()
 	}
-	p.taken = max(p.taken, h.ticket)
+	p.taken = max(p.taken, h.rank)
 	if p.state.ended() || a.number < p.forgotten { // what this tab missed cannot even be named
 		return gone, a.number, func() {}
 	}

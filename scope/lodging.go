@@ -86,7 +86,7 @@ func (n *node) handed(ctx context.Context, token string, held <-chan time.Time) 
 	return true
 }
 
-// knocked gives a ticket for a process to who may hear it.
+// knocked gives a rank for a process to who may hear it.
 func (n *node) knocked(u *unparcel) []byte {
 	token, session := u.text(), u.text()
 	p, not := n.owned(token)
@@ -98,14 +98,14 @@ func (n *node) knocked(u *unparcel) []byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return parcel{byte(wasDone)}.number(p.ticket())
+	return parcel{byte(wasDone)}.number(p.rank())
 }
 
 // attaches lets a relay carry a process.
 func (n *node) attaches(u *unparcel) []byte {
 	token, session := u.text(), u.text()
 	l := &lodging{node: u.text(), relay: u.number(), wakes: make(chan struct{}, 1)}
-	l.ticket = u.number()
+	l.rank = u.number()
 	a := arrival{generation: u.number(), number: u.number()}
 	u.flags(&a.reconnect, &a.forged, &a.resumes, &a.reads)
 	p, not := n.owned(token)
@@ -158,10 +158,10 @@ func (l *lodging) late(a arrival) []byte {
 	switch {
 	case a.resumes && p.taken > 0 && (p.lodged == nil || p.lodged.relay != l.relay):
 		return []byte{byte(wasSuperseded)} // its tab came back elsewhere
-	case l.ticket <= p.taken:
+	case l.rank <= p.taken:
 		return []byte{byte(wasAgain)}
 	}
-	p.taken = l.ticket
+	p.taken = l.rank
 	return nil
 }
 
@@ -192,15 +192,15 @@ func (l *lodging) check(n *node) {
 
 // leaves lets a relay go.
 func (n *node) leaves(u *unparcel) []byte {
-	token, ticket := u.text(), u.number()
+	token, rank := u.text(), u.number()
 	p, not := n.owned(token)
 	if p == nil {
 		return not
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.taken = max(p.taken, ticket) // an attach that is still on its way is late
-	if l := p.lodged; l != nil && l.ticket == ticket && p.current == &l.hearing {
+	p.taken = max(p.taken, rank) // an attach that is still on its way is late
+	if l := p.lodged; l != nil && l.rank == rank && p.current == &l.hearing {
 		p.detached()
 		p.left()
 		l.timer.Stop()

@@ -10,7 +10,7 @@ import "encoding/binary"
 type asked byte
 
 const (
-	askKnock asked = 1 + iota // at a process: for a ticket
+	askKnock asked = 1 + iota // at a process: for a rank
 	askAttach
 	askNext
 	askLeave
@@ -27,7 +27,7 @@ const (
 	wasDone answered = 1 + iota
 	wasGone
 	wasSuperseded
-	wasAgain // the ticket is old: knock again
+	wasAgain // the rank is old: knock again
 	wasMoved // to the node that follows
 	notNow
 )

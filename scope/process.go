@@ -36,7 +36,7 @@ type ClientProcess struct {
 	received   uint64 // up to this number the tab is known to have heard
 	forgotten  uint64 // a channel that ended at this number is remembered no more
 	generation uint64
-	tickets    uint64    // given to those that came to hear it
+	ranks      uint64    // given to those that came to hear it
 	taken      uint64    // the highest that attached
 	lodged     *lodging  // of the newest relay
 	resting    bool      // nothing is read any more: it is about to be handed over
@@ -204,11 +204,11 @@ func (p *ClientProcess) refusal() error {
 	return nil
 }
 
-// ticket returns the next place in the order of those that come to hear the
+// rank returns the next place in the order of those that come to hear the
 // process. It needs p.mu.
-func (p *ClientProcess) ticket() uint64 {
-	p.tickets++
-	return p.tickets
+func (p *ClientProcess) rank() uint64 {
+	p.ranks++
+	return p.ranks
 }
 
 // unretired counts the channels whose end was not sent. It needs p.mu.

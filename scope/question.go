@@ -16,7 +16,7 @@ type question struct {
 
 // nextFor answers what is new of a process, when there is something.
 func (n *node) nextFor(ctx context.Context, u *unparcel) []byte {
-	token, ticket := u.text(), u.number()
+	token, rank := u.text(), u.number()
 	q := question{number: u.number(), answers: u.number()}
 	u.flags(&q.busy, &q.written, &q.brief)
 	held := time.NewTimer(n.hold())
@@ -30,7 +30,7 @@ func (n *node) nextFor(ctx context.Context, u *unparcel) []byte {
 		if p == nil {
 			return not
 		}
-		l, reply, after := p.answer(n, ticket, &q, &turn, waited)
+		l, reply, after := p.answer(n, rank, &q, &turn, waited)
 		after()
 		if reply != nil {
 			return reply
@@ -49,7 +49,7 @@ func (n *node) nextFor(ctx context.Context, u *unparcel) []byte {
 
 // answer returns the reply to a question, nil while there is nothing to say. last
 // tells that an empty one is due.
-func (p *ClientProcess) answer(n *node, ticket uint64, q *question, turn *chan struct{}, last bool) (l *lodging, reply []byte, after func()) {
+func (p *ClientProcess) answer(n *node, rank uint64, q *question, turn *chan struct{}, last bool) (l *lodging, reply []byte, after func()) {
 	var lost []*privateChannel
 	after = func() {
 		for _, c := range lost {
@@ -58,7 +58,7 @@ func (p *ClientProcess) answer(n *node, ticket uint64, q *question, turn *chan s
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l = p.lodged; l == nil || l.ticket != ticket {
+	if l = p.lodged; l == nil || l.rank != rank {
 		return nil, []byte{byte(wasSuperseded)}, after
 	}
 	if *turn == nil { // it has just come
@@ -98,7 +98,7 @@ func (l *lodging) asked(n *node, q *question) (lost []*privateChannel) {
 	if p.state.ended() || p.over != nil {
 		return nil
 	}
-	if p.current == nil && p.taken == l.ticket {
+	if p.current == nil && p.taken == l.rank {
 		p.current = &l.hearing
 		p.arrived()
 		p.attached(q.number, false)

@@ -26,7 +26,7 @@ type relay struct {
 
 	// The goroutine's own.
 	owner   string // where the process is now
-	ticket  uint64 // 0: to be knocked for
+	rank    uint64 // 0: to be knocked for
 	arrival arrival
 	number  uint64 // what it has
 	answers uint64
@@ -110,7 +110,7 @@ func (r *relay) run(ctx context.Context) {
 // step asks the owner the next question, and tells the event stream what came of
 // it. Anything but nothing is the last.
 func (r *relay) step(ctx context.Context) (told, error) {
-	if r.ticket == 0 {
+	if r.rank == 0 {
 		return r.attach(ctx)
 	}
 	busy := r.waitTaken(ctx)
@@ -128,7 +128,7 @@ func (r *relay) step(ctx context.Context) (told, error) {
 		r.answers++
 		return nothing, r.hear(body)
 	case wasMoved:
-		r.owner, r.ticket = body.text(), 0
+		r.owner, r.rank = body.text(), 0
 		return nothing, nil
 	}
 	return r.refused(what)
@@ -170,7 +170,7 @@ func (r *relay) question(busy bool) parcel {
 	r.mu.Lock()
 	written := r.paced && r.written
 	r.mu.Unlock()
-	return parcel{byte(askNext)}.text(r.token).number(r.ticket).number(r.number).number(r.answers).flags(busy, written && !busy, r.brief)
+	return parcel{byte(askNext)}.text(r.token).number(r.rank).number(r.number).number(r.answers).flags(busy, written && !busy, r.brief)
 }
 
 // attach asks the owner to be the one that carries the process.
@@ -183,14 +183,14 @@ func (r *relay) attach(ctx context.Context) (told, error) {
 		t, away := r.refused(what)
 		return t, errors.Join(err, away)
 	}
-	ticket := body.number()
+	rank := body.number()
 	a := r.arrival
 	if ctx.Err() != nil { // nobody is there any more: the tab may have come elsewhere
 		return nothing, ctx.Err()
 	}
-	r.ticket = ticket // from here on it has to be left
+	r.rank = rank // from here on it has to be left
 	what, body, err = r.node.ask(asking, r.owner, parcel{byte(askAttach)}.text(r.token).text(r.session).
-		text(r.node.name.ID).number(r.id).number(ticket).number(a.generation).number(a.number).
+		text(r.node.name.ID).number(r.id).number(rank).number(a.generation).number(a.number).
 		flags(a.reconnect, a.forged, a.resumes, a.reads))
 	if err == nil && what == wasDone {
 		return nothing, r.begin(body)
@@ -198,7 +198,7 @@ func (r *relay) attach(ctx context.Context) (told, error) {
 	if ctx.Err() != nil {
 		return nothing, ctx.Err()
 	}
-	r.ticket = 0
+	r.rank = 0
 	switch {
 	case err != nil:
 		return nothing, err
@@ -304,7 +304,7 @@ func (r *relay) finish(t told) {
 	r.node.unlist(r)
 	r.mu.Lock()
 	known := r.attached
-	r.attached, r.idle, r.ticket = false, true, 0
+	r.attached, r.idle, r.rank = false, true, 0
 	r.events = append(r.events, relayed{told: t})
 	r.mu.Unlock()
 	if !known {
@@ -316,10 +316,10 @@ func (r *relay) finish(t told) {
 // sayLeave tells the owner that nobody is there any more. If that is lost, the
 // owner misses the questions.
 func (r *relay) sayLeave() {
-	if r.ticket == 0 {
+	if r.rank == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.node.patience())
 	defer cancel()
-	_, _, _ = r.node.ask(ctx, r.owner, parcel{byte(askLeave)}.text(r.token).number(r.ticket))
+	_, _, _ = r.node.ask(ctx, r.owner, parcel{byte(askLeave)}.text(r.token).number(r.rank))
 }

@@ -202,7 +202,7 @@ type Site struct {
 	hooks                     Hooks
 	bound                     bool
 	down                      bool
-	sent                      bool // down, and the event streams are told so
+	leaving                   bool // down, and the event streams are told so
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
@@ -345,7 +345,7 @@ func (s *Site) admitNone() {
 // sendAway lets no event stream in any more and tells those that run to end.
 func (s *Site) sendAway() {
 	s.mu.Lock()
-	s.down, s.sent = true, true
+	s.down, s.leaving = true, true
 	if s.carried.all == 0 {
 		close(s.drained)
 	}

@@ -15,7 +15,8 @@ import (
 // An EventStream is one connection's hearing: it merges the channels of 0 to 16
 // client processes and any site channels, in turn, and knows after every event
 // how far it has come. It holds places and nothing of what is to be sent (but what
-// processes of other nodes have just said), has no goroutine, and is driven from below: Start, then Collect whenever the socket
+// processes of other nodes have just said), has no goroutine, and is driven from
+// below: Start, then Collect whenever the socket
 // takes more, then Gone. Made by Site.OpenStream; Gone must be called in any
 // case.
 type EventStream struct {
@@ -368,7 +369,7 @@ func (s *Site) streamGone(es *EventStream) {
 	if es.counted {
 		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.sent && s.carried.all == 0 && es.counted {
+	if s.leaving && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }
