@@ -54,6 +54,13 @@
 // In plain words: a page hears everything, once, in order; and when it cannot,
 // it is told so by name. It is never told nothing, and never something wrong.
 //
+// # More than one process
+//
+// Processes that share an engine (SiteConfig.Engine: the modules engine/nats and
+// engine/redis) and the sessions' storage are the nodes of one app: tabs come to any
+// of them, and all of the above holds. A client process lives on the node that made
+// it; when that dies, its page hears gone. [Ready] is for a load balancer's probe.
+//
 // # What is not
 //
 // A value is delivered when the browser has it, and the server does not learn of
