@@ -125,7 +125,7 @@ func (c *tabCell) put(_ context.Context, data []byte) error {
 // channel's source, which is read for a tab that is there and has room.
 func (c *tabCell) next(ctx context.Context) ([]byte, error) {
 	for {
-		data, news, changed := c.give()
+		data, news, changed := c.give(ctx)
 		if news {
 			return data, nil
 		}
@@ -137,10 +137,12 @@ func (c *tabCell) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-func (c *tabCell) give() (data []byte, news bool, changed <-chan struct{}) {
+// give takes nothing once ctx is done, which it looks at under the lock: what is put
+// after the tab has left is not given to it before it is back.
+func (c *tabCell) give(ctx context.Context) (data []byte, news bool, changed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gave && bytes.Equal(c.given, c.data) {
+	if ctx.Err() != nil || c.gave && bytes.Equal(c.given, c.data) {
 		return nil, false, c.changed
 	}
 	c.given, c.gave = c.data, true

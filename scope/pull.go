@@ -66,18 +66,18 @@ func (c *privateChannel) readOne(ctx context.Context) {
 		err = p.site.checkSize(c.spec, data)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch interrupted := ctx.Err() != nil; {
 	case err == nil && errors.Is(c.box.Put(data), mailbox.ErrFull):
 		err = ErrFull
 	case err != nil && interrupted && !fails(err): // by a detach: the value is still asked for
 		c.pull.wanted, err = true, nil
 	}
-	p.mu.Unlock()
 	if err != nil {
+		p.mu.Unlock()
 		c.end(err) // while it counts as read, so that a look waits to say it
+		p.mu.Lock()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	c.pull.cancel()
 	c.pull.running, c.pull.cancel = false, nil
 	if c.pull.rest != nil {
