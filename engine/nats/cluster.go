@@ -69,7 +69,7 @@ func (e *Engine) Serve(ctx context.Context, n engine.Node, answer engine.Answer)
 		}
 	}
 	// A leader's answer proves that the interest has left this server.
-	if err := e.beat(ctx, e.state.name, e.state.root); err != nil {
+	if _, err := e.beat(ctx, e.state.name, e.state.root); err != nil {
 		stop()
 		return nil, explainNode(ctx, "serve", n, unavailable(err))
 	}
@@ -260,10 +260,11 @@ func (e *Engine) Record(ctx context.Context, n engine.Node) ([]byte, error) {
 }
 
 func (e *Engine) readRecord(ctx context.Context, n engine.Node) ([]byte, error) {
-	if err := e.beat(ctx, e.state.name, e.state.root); err != nil {
+	beat, err := e.beat(ctx, e.state.name, e.state.root)
+	if err != nil {
 		return nil, unavailable(err)
 	}
-	m, err := get(ctx, e.main, e.state.name, question{Last: e.recordSubject(n)})
+	m, err := e.since(ctx, e.state.name, e.state.root, beat, e.recordSubject(n))
 	if errors.Is(err, errNoMessage) {
 		return nil, engine.ErrNoNode
 	}

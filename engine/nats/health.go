@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -51,12 +52,39 @@ func (p *pulse) may(stream string) bool {
 	return true
 }
 
-// beat has a stream's leader store something: only one with a majority can. What it
-// answers afterwards is what the stream holds.
-func (e *Engine) beat(ctx context.Context, name, root string) error {
+// beat has a stream's leader store something, which only one with a majority can, and
+// returns its sequence. Who has that has all that was acknowledged before.
+func (e *Engine) beat(ctx context.Context, name, root string) (seq uint64, err error) {
 	s := stream{name: name, root: root}
-	_, err := publish(ctx, e.main, &natsgo.Msg{Subject: s.beat()})
-	return err
+	return publish(ctx, e.main, &natsgo.Msg{Subject: s.beat()})
+}
+
+// since returns the newest message on a subject, of any replica that has the beat seq
+// of its stream. It does not ask the leader: for a moment after a partition heals there
+// are two, and the one that answers need not be the one that stored the beat.
+func (e *Engine) since(ctx context.Context, name, root string, seq uint64, subject string) (*message, error) {
+	s := stream{name: name, root: root}
+	deadline := time.Now().Add(attempt)
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		p, err := direct(ctx, e.main, name, question{MultiLast: []string{subject, s.beat()}})
+		if err != nil {
+			return nil, err
+		}
+		if p.upTo >= seq {
+			for _, m := range p.messages {
+				if m.subject == subject {
+					return m, nil
+				}
+			}
+			return nil, errNoMessage
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: stream %s up to %d", engine.ErrStale, name, seq)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // sure returns a beat of a stream that is sent after this call; it may be shared. What
@@ -94,7 +122,7 @@ func (e *Engine) beatOn(b *beats, name, root string) {
 			return
 		}
 		e.pulse.mu.Unlock()
-		w.err = e.beat(e.root, name, root)
+		w.seq, w.err = e.beat(e.root, name, root)
 		close(w.done)
 	}
 }
@@ -174,7 +202,7 @@ func (e *Engine) beatAll() error {
 	var wg sync.WaitGroup
 	for i, s := range streams {
 		wg.Go(func() {
-			err := e.beat(ctx, s.name, s.root)
+			_, err := e.beat(ctx, s.name, s.root)
 			if errors.Is(err, errNotSent) && i >= 2 && e.isDeleted(ctx, s) {
 				err = nil // and made anew when it is needed
 			}

@@ -86,14 +86,14 @@ func (e *Engine) lost(ctx context.Context, l *life) error {
 	if err := e.registry.check().wait(ctx); err != nil || l.over() {
 		return err
 	}
-	err := e.beat(ctx, l.stream, l.root())
+	beat, err := e.beat(ctx, l.stream, l.root())
 	if errors.Is(err, errNotSent) {
 		if !e.isLost(ctx, l) {
 			return err
 		}
 	} else if err != nil {
 		return err
-	} else if _, err := e.tail(ctx, l); !errors.Is(err, errLost) {
+	} else if _, err := e.tailSince(ctx, l, beat); !errors.Is(err, errLost) {
 		return errors.Join(engine.ErrUnavailable, err)
 	}
 	l.mu.Lock()

@@ -113,25 +113,30 @@ func (e *Engine) tail(ctx context.Context, l *life) (*message, error) {
 	return m, err
 }
 
-// certain is tail, of a leader that is one: what was acknowledged before the call is in
-// its answer. A node that is cut off with the old leader would take a short log for
-// the whole, and tell readers who come from the others that they are ahead of it.
+// certain is tail with all that was acknowledged before the call. A node that is cut
+// off with the old leader would take a short log for the whole, and tell readers who
+// come from the others that they are ahead of it.
 func (e *Engine) certain(ctx context.Context, l *life) (*message, error) {
 	if e.config.Replicas == 1 { // there is nobody else to lead
 		return e.tail(ctx, l)
 	}
-	connection := e.main.Stats().Reconnects
-	unsure := e.sure(l.stream, l.root()).wait(ctx)
-	m, err := e.tail(ctx, l)
-	switch {
-	case err != nil:
-		return nil, err
-	case unsure != nil:
-		return nil, unavailable(unsure)
-	case connection != e.main.Stats().Reconnects: // to a server whose leader may be another
-		return nil, errNotSent
+	beat := e.sure(l.stream, l.root())
+	if err := beat.wait(ctx); err != nil {
+		if _, lost := e.tail(ctx, l); lost != nil { // the stream is gone, and takes no beat
+			return nil, lost
+		}
+		return nil, unavailable(err)
 	}
-	return m, nil
+	return e.tailSince(ctx, l, beat.seq)
+}
+
+// tailSince is tail, of any replica that has a beat.
+func (e *Engine) tailSince(ctx context.Context, l *life, beat uint64) (*message, error) {
+	m, err := e.since(ctx, l.stream, l.root(), beat, l.subject)
+	if errors.Is(err, errNoMessage) {
+		return nil, errLost
+	}
+	return m, err
 }
 
 // Tail implements engine.Engine.
@@ -311,10 +316,11 @@ func (e *Engine) beyond(ctx context.Context, l *life, after engine.Position) err
 	if !e.pulse.may(l.stream) {
 		return fmt.Errorf("%w: %v", engine.ErrStale, after)
 	}
-	if err := e.beat(ctx, l.stream, l.root()); err != nil {
+	beat, err := e.beat(ctx, l.stream, l.root())
+	if err != nil {
 		return unavailable(err)
 	}
-	tail, err := e.tail(ctx, l)
+	tail, err := e.tailSince(ctx, l, beat)
 	if err != nil {
 		return err
 	}
@@ -495,16 +501,8 @@ func (e *Engine) find(ctx context.Context, n engine.Name, found **life) error {
 }
 
 func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*life, found map[*life]engine.Position) error {
-	if e.config.Replicas > 1 { // as certain does
-		for _, l := range lives {
-			if err := e.sure(stream, l.root()).wait(ctx); err != nil && !errors.Is(err, errNotSent) {
-				return unavailable(err)
-			}
-			break
-		}
-	}
-	newest, err := get(ctx, e.main, stream, question{Last: ">"})
-	if errors.Is(err, errNoMessage) || errors.Is(err, errNoStream) {
+	newest, err := e.newest(ctx, stream, lives)
+	if errors.Is(err, errNoMessage) || errors.Is(err, errNoStream) || errors.Is(err, errNotSent) {
 		return nil // each is asked for by itself then
 	}
 	if err != nil {
@@ -514,7 +512,7 @@ func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*l
 	bytes, room := 0, int(e.main.MaxPayload()/2)
 	ask := func() error {
 		defer func() { subjects, bytes = nil, 0 }()
-		return e.multi(ctx, stream, subjects, newest.seq, lives, found)
+		return e.multi(ctx, stream, subjects, newest, lives, found)
 	}
 	for subject := range lives {
 		subjects = append(subjects, subject)
@@ -528,6 +526,24 @@ func (e *Engine) tailsOf(ctx context.Context, stream string, lives map[string]*l
 		return nil
 	}
 	return ask()
+}
+
+// newest returns a sequence of a stream before which is all that was acknowledged.
+func (e *Engine) newest(ctx context.Context, stream string, lives map[string]*life) (uint64, error) {
+	if e.config.Replicas > 1 { // as certain does
+		for _, l := range lives {
+			beat := e.sure(stream, l.root())
+			if err := beat.wait(ctx); err != nil {
+				return 0, unavailable(err)
+			}
+			return beat.seq, nil
+		}
+	}
+	m, err := get(ctx, e.main, stream, question{Last: ">"})
+	if err != nil {
+		return 0, err
+	}
+	return m.seq, nil
 }
 
 func (e *Engine) multi(ctx context.Context, stream string, subjects []string, upTo uint64, lives map[string]*life, found map[*life]engine.Position) error {

@@ -125,6 +125,7 @@ type loading struct {
 type round struct {
 	done chan struct{}
 	err  error
+	seq  uint64 // of a beat that was stored
 }
 
 func newRegistry(e *Engine) *registry {
@@ -227,12 +228,11 @@ func (r *registry) sync() error {
 	have, silence := r.have, time.Since(r.when)
 	r.mu.Unlock()
 	if last < have || silence > deaf { // a leader that lost its majority may say so, too
-		if err := r.e.sure(r.e.names.name, r.e.names.root).wait(ctx); err != nil {
+		beat := r.e.sure(r.e.names.name, r.e.names.root)
+		if err := beat.wait(ctx); err != nil {
 			return unavailable(err)
 		}
-		if last, err = r.last(ctx); err != nil {
-			return err
-		}
+		last = beat.seq
 		if last < have || silence > deaf {
 			return r.reset(ctx, last, start)
 		}
