@@ -106,7 +106,7 @@ func TestSignalOfATabAway(t *testing.T) {
 		p := must(site.NewProcess("session"))
 		level := must(channel.CreateSignal(p, 1, channel.NewestConfig{Name: "level"}))
 		pg := must(open(site, p, level))
-		defer func() { pg.leave() }()
+		defer pg.leave()
 		pg.want(t, "level 1")
 		pg.leave()
 		for i := range 10 {

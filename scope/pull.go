@@ -57,7 +57,9 @@ func (c *privateChannel) read() {
 	go c.readOne(ctx)
 }
 
-// readOne runs on a goroutine of the process.
+// readOne runs on a goroutine of the process. A value is put and its read over in one
+// step: a value that is sent while it still counts as being read would have no next one
+// read after it, if its event stream ended there.
 func (c *privateChannel) readOne(ctx context.Context) {
 	p := c.process
 	defer p.site.work.Done()
