@@ -280,6 +280,31 @@ func direct(ctx context.Context, conn *natsgo.Conn, stream string, q question) (
 	}
 }
 
+// lasts returns the newest message on each subject that has one, of a replica that has
+// the stream up to a sequence. That there is none may be said by one that has not.
+func lasts(ctx context.Context, conn *natsgo.Conn, stream string, subjects []string, upTo uint64) ([]*message, error) {
+	deadline := time.Now().Add(attempt)
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		p, err := direct(ctx, conn, stream, question{MultiLast: subjects})
+		if err != nil {
+			return nil, err
+		}
+		if p.upTo >= upTo || len(p.messages) == 0 { // an empty answer has no sequence
+			return p.messages, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, behind(stream, upTo)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func behind(stream string, upTo uint64) error {
+	return fmt.Errorf("%w: stream %s up to %d", engine.ErrStale, stream, upTo)
+}
+
 func next(ctx context.Context, sub *natsgo.Subscription) (*natsgo.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()

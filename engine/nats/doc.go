@@ -42,10 +42,10 @@
 // the log ends earlier than before, positions have other tags, and readers hear full,
 // reason reset. With Replicas 1 the same is so for one server.
 //
-// Tail, Tails, Last, Read and Storage.Get are answered from what the stream's leader
-// has. For up to seven seconds after a leader lost its majority it does not know that.
-// So how a log ends, that it was trimmed, is gone or is another, is only said after a
-// write which a majority acknowledged; who is on the old leader's side of the cut gets
+// Read and Storage.Get begin with what the stream's leader has. For up to seven seconds
+// after a leader lost its majority it does not know that. So how a log ends, that it was
+// trimmed, is gone or is another, is only said after a write which a majority
+// acknowledged, and Tail, Tails and Last are answered by any replica that has it; who is on the old leader's side of the cut gets
 // engine.ErrUnavailable instead, and Health fails there within 2 s. Only Storage.Get may
 // be late there.
 //

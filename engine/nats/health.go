@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -64,27 +63,19 @@ func (e *Engine) beat(ctx context.Context, name, root string) (seq uint64, err e
 // are two, and the one that answers need not be the one that stored the beat.
 func (e *Engine) since(ctx context.Context, name, root string, seq uint64, subject string) (*message, error) {
 	s := stream{name: name, root: root}
-	deadline := time.Now().Add(attempt)
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		p, err := direct(ctx, e.main, name, question{MultiLast: []string{subject, s.beat()}})
-		if err != nil {
-			return nil, err
-		}
-		if p.upTo >= seq {
-			for _, m := range p.messages {
-				if m.subject == subject {
-					return m, nil
-				}
-			}
-			return nil, errNoMessage
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: stream %s up to %d", engine.ErrStale, name, seq)
-		}
-		if err := pause(ctx, wait); err != nil {
-			return nil, err
+	messages, err := lasts(ctx, e.main, name, []string{subject, s.beat()}, seq)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(messages) == 0: // not even the beat
+		return nil, behind(name, seq)
+	}
+	for _, m := range messages {
+		if m.subject == subject {
+			return m, nil
 		}
 	}
+	return nil, errNoMessage
 }
 
 // sure returns a beat of a stream that is sent after this call; it may be shared. What

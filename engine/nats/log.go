@@ -547,28 +547,11 @@ func (e *Engine) newest(ctx context.Context, stream string, lives map[string]*li
 }
 
 func (e *Engine) multi(ctx context.Context, stream string, subjects []string, upTo uint64, lives map[string]*life, found map[*life]engine.Position) error {
-	deadline := time.Now().Add(attempt)
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		p, err := direct(ctx, e.bulk, stream, question{MultiLast: subjects})
-		if err != nil {
-			return err
-		}
-		if p.upTo >= upTo {
-			for _, m := range p.messages {
-				if l := lives[m.subject]; l != nil {
-					found[l] = l.position(m.seq, m.tag())
-				}
-			}
-			return nil
-		}
-		if len(p.messages) == 0 {
-			return nil // no result has no sequence: each is asked for by itself then
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: stream %s up to %d", engine.ErrStale, stream, upTo)
-		}
-		if err := pause(ctx, wait); err != nil {
-			return err
+	messages, err := lasts(ctx, e.bulk, stream, subjects, upTo) // none: each is asked for by itself then
+	for _, m := range messages {
+		if l := lives[m.subject]; l != nil {
+			found[l] = l.position(m.seq, m.tag())
 		}
 	}
+	return err
 }
