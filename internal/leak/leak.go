@@ -2,6 +2,7 @@
 package leak
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -19,6 +20,9 @@ const patience = 15 * time.Second
 // runs.
 func Main(m *testing.M, known ...string) {
 	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(code) // go test's own goroutines listen for signals
+	}
 	if left := wait(known); code == 0 && len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "leak: %d goroutines are left:\n\n%s\n", len(left), strings.Join(left, "\n\n"))
 		code = 1

@@ -106,6 +106,15 @@ func (b *Box) push(e Entry) {
 // Unsent returns the number of entries that wait.
 func (b *Box) Unsent() int { return len(b.unsent) - b.head }
 
+// Waiting returns the number of values that wait: the unsent entries but a final one.
+func (b *Box) Waiting() int {
+	n := b.Unsent()
+	if b.final && n > 0 {
+		n--
+	}
+	return n
+}
+
 // Final reports whether nothing more can be put.
 func (b *Box) Final() bool { return b.final }
 

@@ -12,6 +12,7 @@ type backlog struct {
 	rest  []byte // at most a batch
 	last  bool   // after rest the stream ends
 	piece int    // of rest, what must go within the time
+	since time.Time
 	until time.Time
 	timer *wheel.Timer
 }
@@ -20,7 +21,7 @@ type backlog struct {
 var timers = wheel.New(100 * time.Millisecond)
 
 func (s *taken) newBacklog(rest []byte, last bool) *backlog {
-	return &backlog{rest: rest, last: last, timer: timers.NewTimer(func() { s.post(late) })}
+	return &backlog{rest: rest, last: last, since: time.Now(), timer: timers.NewTimer(func() { s.post(late) })}
 }
 
 // allow gives the peer the time of a write. A rest that is far beyond the

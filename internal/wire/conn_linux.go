@@ -4,8 +4,28 @@ import (
 	"net"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
+
+// Left reports whether the peer has closed its side of the connection already, and
+// sent nothing more before that: nobody waits for the answer. It does not block, and
+// is false where it cannot be known, as on other systems than Linux.
+func Left(ctx *fasthttp.RequestCtx) (left bool) {
+	tcp := tcpConn(ctx.Conn())
+	if tcp == nil {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		left = err == nil && n == 0 || err == unix.ECONNRESET
+	})
+	return left
+}
 
 // tune sets TCP_NOTSENT_LOWAT and TCP_USER_TIMEOUT. It goes through Control and
 // not through File, whose duplicate would put the socket into blocking mode. A

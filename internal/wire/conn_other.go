@@ -8,6 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// Left is false: whether the peer has gone cannot be known on these systems.
+func Left(*fasthttp.RequestCtx) bool { return false }
+
 // tune does nothing: how much these systems buffer, and how long they wait for
 // a peer, is left to them.
 func tune(net.Conn, *Options) {}

@@ -3,6 +3,9 @@ package wire
 import (
 	"math/rand/v2"
 	"net"
+	"os"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,7 +38,7 @@ func socketPair(t testing.TB) (ours, theirs *net.UnixConn) {
 // still makes a stream whose news are recorded, and that no worker ever holds.
 func still(t testing.TB, c syscall.Conn) *taken {
 	t.Helper()
-	s := &taken{}
+	s := &taken{src: new(guard)}
 	s.state.Store(scheduled)
 	if err := s.sock.open(c, s); err != nil {
 		t.Fatal(err)
@@ -242,7 +245,7 @@ func TestOpenFails(t *testing.T) {
 	untilNoStreams(t)
 	ours, _ := socketPair(t)
 	ours.Close()
-	s := &taken{}
+	s := &taken{src: new(guard)}
 	if err := s.sock.open(ours, s); err == nil {
 		t.Error("a closed connection's descriptor was opened")
 	}
@@ -268,4 +271,99 @@ func untilNoStreams(t *testing.T) {
 			t.Fatal("streams of another test are left")
 		}
 	}
+}
+
+// openNumbers are the descriptors that the process has open.
+func openNumbers(t *testing.T) []string {
+	t.Helper()
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strconv.Itoa(int(dir.Fd()))
+	names, err := dir.Readdirnames(-1)
+	dir.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == own })
+	slices.Sort(names)
+	return names
+}
+
+// TestOpenRefused: whichever call the kernel refuses, nothing is left of the attempt: no
+// descriptor, no stream in the set, no use of either.
+func TestOpenRefused(t *testing.T) {
+	untilNoStreams(t)
+	for _, refuse := range []string{"epoll_create1", "dup", "epoll_ctl"} {
+		t.Run(refuse, func(t *testing.T) {
+			first, _ := socketPair(t)
+			ours, _ := socketPair(t)
+			other := &taken{}
+			if refuse != "epoll_create1" { // there is a set, and a stream in it
+				if err := other.sock.open(first, other); err != nil {
+					t.Fatal(err)
+				}
+				defer other.sock.close()
+			}
+			before := openNumbers(t)
+			var restore func()
+			switch refuse {
+			case "epoll_ctl": // a true refusal, for what stands in the set's place is none
+				pollers.Lock()
+				set := current
+				current = &poller{epoll: -1, streams: 1}
+				pollers.Unlock()
+				restore = func() {
+					pollers.Lock()
+					defer pollers.Unlock()
+					if current.streams != 1 {
+						t.Errorf("%d streams are counted in the set that refused", current.streams)
+					}
+					current = set
+				}
+			default:
+				restore = noDescriptors(t)
+			}
+			s := &taken{}
+			err := s.sock.open(ours, s)
+			restore()
+			if err == nil {
+				t.Fatal("it was opened")
+			}
+			if after := openNumbers(t); !slices.Equal(before, after) {
+				t.Errorf("descriptors before: %v, after: %v", before, after)
+			}
+			if s.sock.use() {
+				t.Error("it can be used")
+			}
+			pollers.Lock()
+			defer pollers.Unlock()
+			if refuse == "epoll_create1" {
+				if current != nil {
+					t.Errorf("a poller with %d streams is left", current.streams)
+				}
+			} else if current.streams != 1 {
+				t.Errorf("%d streams are counted", current.streams)
+			}
+		})
+	}
+}
+
+// noDescriptors has the kernel refuse every new descriptor, until the func it returns is
+// called.
+func noDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 1
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	restore = func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }
+	t.Cleanup(restore)
+	return restore
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/ocsigo/comet/sse"
 )
@@ -33,6 +34,13 @@ func (g *guard) collect(b *sse.Batch) (data []byte, more bool, err error) {
 	return b.Bytes(), more, err
 }
 
+// wrote tells a source that wants to know.
+func (g *guard) wrote(after time.Duration) {
+	if t, ok := g.Source.(Timed); ok {
+		t.Wrote(after)
+	}
+}
+
 // end calls Gone, the first time only.
 func (g *guard) end(cause error) {
 	if g.over.Swap(true) {
@@ -49,7 +57,7 @@ func (g *guard) end(cause error) {
 // panicked makes a cause of what recover returned. It is called from the
 // deferred function, where the stack is still that of the panic.
 func (g *guard) panicked(r any) error {
-	g.o.Logger.Error("wire: panic in event stream", "panic", r, "stack", string(debug.Stack()))
+	g.o.Logger.Error("comet: panic in an event stream", "panic", r, "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %v", ErrPanic, r)
 }
 

@@ -166,9 +166,14 @@ func (p *parked) round(buf *buffers) (again bool, err error) {
 // pieces, each with the whole time, so that an event's size alone is no reason
 // to lose a peer that is slow.
 func (p *parked) send(out []byte) error {
+	var began time.Time
 	for len(out) > 0 {
+		now := time.Now()
+		if began.IsZero() {
+			began = now
+		}
 		piece := out[:min(len(out), 2*p.src.o.Budget)]
-		_ = p.conn.SetWriteDeadline(time.Now().Add(p.src.o.WriteTimeout))
+		_ = p.conn.SetWriteDeadline(now.Add(p.src.o.WriteTimeout))
 		// After the deadline is set: the handler sets state and then a deadline
 		// of its own, so either this sees the one or the write meets the other.
 		if p.state.Load() == closed {
@@ -178,6 +183,9 @@ func (p *parked) send(out []byte) error {
 			return p.writeFailed(err)
 		}
 		out = out[len(piece):]
+	}
+	if took := time.Since(began); !began.IsZero() && took > time.Millisecond {
+		p.src.wrote(took)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
@@ -219,6 +220,7 @@ func (s *taken) flush() (step, error) {
 	}
 	b.timer.Stop()
 	s.backlog = nil
+	s.src.wrote(time.Since(b.since))
 	if b.last {
 		return s.finish()
 	}

@@ -37,6 +37,14 @@ type Source interface {
 	Gone(cause error)
 }
 
+// A Timed is a Source that wants to know how long the peer let what was written wait.
+type Timed interface {
+	// Wrote is called when the peer has taken a batch that it did not take at once:
+	// of takeover, what the kernel refused at first; of parked, a write of more than
+	// a millisecond; of streamed, never. It must not block.
+	Wrote(after time.Duration)
+}
+
 // Options say how an event stream is written. The zero value is ready.
 type Options struct {
 	// WriteTimeout is how long the peer may take to accept one write, which is
