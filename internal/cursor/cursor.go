@@ -132,14 +132,20 @@ func ParseCursor(text string, address Address) (Cursor, error) {
 		return Cursor{Over: true}, nil
 	}
 	tag, items, said := strings.Cut(text, "~")
-	if own := address.Tag(); tag != "_"+string(own[:]) || !said {
+	if own := address.Tag(); tag != "_"+string(own[:]) {
 		return c, fmt.Errorf("%w: it is of another address", ErrBadCursor)
+	}
+	if !said { // nothing has moved yet
+		return c, nil
 	}
 	p := parser{channels: len(address.Channels), own: address.Process.Token != "", seen: make(map[string]bool)}
 	for item := range strings.SplitSeq(items, "~") {
 		if err := p.item(item); err != nil {
 			return Cursor{}, fmt.Errorf("%w: item %.40q: %w", ErrBadCursor, item, err)
 		}
+	}
+	if p.due {
+		return Cursor{}, fmt.Errorf("%w: it ends with the epoch of nothing", ErrBadCursor)
 	}
 	return p.cursor, nil
 }
@@ -148,14 +154,19 @@ type parser struct {
 	channels int
 	own      bool
 	epoch    string
+	due      bool            // the epoch's item has to follow
 	seen     map[string]bool // what an item may say only once
 	cursor   Cursor
 }
 
 func (p *parser) item(item string) error {
+	due := p.due
+	p.due = false
 	switch {
 	case item == "":
 		return fmt.Errorf("it is empty")
+	case due && strings.ContainsRune("*!-", rune(item[0])):
+		return fmt.Errorf("it follows an epoch and has none")
 	case item[0] == '*':
 		return p.epochItem(item[1:])
 	case item[0] == '!':
@@ -181,7 +192,7 @@ func (p *parser) epochItem(epoch string) error {
 	if !validEpoch(epoch) || epoch == p.epoch {
 		return fmt.Errorf("it is no new epoch")
 	}
-	p.epoch = epoch
+	p.epoch, p.due = epoch, true
 	return nil
 }
 

@@ -7,8 +7,6 @@
 // (ordinal >= Next).
 package ring
 
-import "math/bits"
-
 // Ring keeps the newest entries, at most size of them and at most maxBytes
 // bytes of them, and evicts the oldest first. Both bounds are exact.
 //
@@ -138,8 +136,7 @@ func (r *Ring[E]) evict() {
 // grow doubles the slots. It is called only below size entries, so the last
 // doubling ends at the power of two at or above size.
 func (r *Ring[E]) grow() {
-	limit := 1 << bits.Len(uint(r.size-1))
-	grown := Ring[E]{slots: make([]slot[E], min(max(2*len(r.slots), 1), limit))}
+	grown := Ring[E]{slots: make([]slot[E], max(2*len(r.slots), 1))}
 	for o := r.first; o < r.next; o++ {
 		*grown.slot(o) = *r.slot(o)
 	}

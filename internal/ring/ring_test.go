@@ -2,6 +2,7 @@ package ring_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -67,6 +68,17 @@ func TestSizeIsExact(t *testing.T) {
 }
 
 // Rule 5: the bound in bytes is exact too, whichever of the two is met first.
+// TestSizeIsNoCost: a bound that is never reached costs nothing, however large.
+func TestSizeIsNoCost(t *testing.T) {
+	r := ring.New[int](math.MaxInt, 100)
+	for i := range 5 {
+		r.Push(i, 1)
+	}
+	if v, ok := r.At(4); !ok || v != 4 {
+		t.Errorf("At(4) = %d, %v", v, ok)
+	}
+}
+
 func TestBytesAreExact(t *testing.T) {
 	r := ring.New[int](3, 10)
 	for i, push := range []struct {
