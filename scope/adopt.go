@@ -2,6 +2,7 @@ package scope
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (p *ClientProcess) pack() (parcel, error) {
 		away = time.Since(p.away)
 	}
 	b := parcel(nil).text(p.token).text(p.session).number(p.number).number(p.received).number(p.forgotten).number(p.generation).
-		number(uint64(away.Milliseconds())).flags(p.connected)
+		number(uint64(away.Milliseconds())).flags(p.connected, p.own).text(p.user)
 	var boxes []*privateChannel
 	for _, c := range p.boxes {
 		if c.heard {
@@ -57,7 +58,8 @@ func (s *Site) unpackProcess(u *unparcel) (*ClientProcess, bool) {
 		site: s, token: u.text(), session: u.text(), number: u.number(), received: u.number(), forgotten: u.number(), generation: u.number(),
 		away: time.Now().Add(-time.Duration(u.number()) * time.Millisecond), adopted: true, names: map[string]*privateChannel{},
 	}
-	u.flags(&p.connected)
+	u.flags(&p.connected, &p.own)
+	p.user = u.text()
 	for range u.count() {
 		if u.bad {
 			break
@@ -84,7 +86,9 @@ func unpackChannel(p *ClientProcess, u *unparcel) (c *privateChannel, before int
 	}
 	before = int(u.number())
 	endedAt := u.number()
-	s.Size, s.MaxBytes, s.Discarded = max(1, int(u.number())), int(u.number()), u.number()
+	size, maxBytes := u.number(), u.number()
+	u.bad = u.bad || size > MaxSize || maxBytes > math.MaxInt
+	s.Size, s.MaxBytes, s.Discarded = max(1, int(size)), int(maxBytes), u.number()
 	for _, entries := range []*[]mailbox.Entry{&s.Sent, &s.Unsent} {
 		for range u.count() {
 			if u.bad {
@@ -92,6 +96,9 @@ func unpackChannel(p *ClientProcess, u *unparcel) (c *privateChannel, before int
 			}
 			*entries = append(*entries, mailbox.Entry{Number: u.number(), Kind: mailbox.Kind(u.number()), Reason: u.text(), Data: u.bytes()})
 		}
+	}
+	if u.bad {
+		s = mailbox.Snapshot{Size: 1}
 	}
 	spec.Size, spec.MaxBytes = s.Size, s.MaxBytes
 	c = &privateChannel{process: p, spec: spec, heard: true, endedAt: endedAt, box: *mailbox.Restore(s)}
@@ -210,6 +217,9 @@ func (s *Site) adopt(p *ClientProcess) bool {
 func (p *ClientProcess) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, c := range p.boxes {
+		p.site.totals[c.spec.privateKind()].add(Counts{Replayed: uint64(c.box.Waiting())})
+	}
 	if !p.state.ended() {
 		p.expiry = p.site.wheel.After(max(0, time.Until(p.away.Add(p.lifetime()))), p.expire)
 	}

@@ -31,7 +31,7 @@ func TestAttachesAtOnce(t *testing.T) {
 			all.Go(func() {
 				<-begin
 				n.attaches(&unparcel{rest: parcel(nil).text(p.token).text("s").text("n").number(uint64(i)).
-					number(ranks[i]).number(1).number(0).flags(true, false, false, false)})
+					number(ranks[i]).number(1).number(0).flags(true, false, false, false).text("")})
 			})
 		}
 		close(begin)

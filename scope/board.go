@@ -59,30 +59,31 @@ type posting struct {
 	What    string // attach, detach, register, close
 	Token   string // of a process that the event stream carries
 	Session string
+	User    string // attach: who asks, now
 	Value   string // what the command says
 }
 
 // post carries out a posting where the event stream is. done tells that it was
 // heard of there: that there is such a channel, or process.
-func (s *Site) post(ctx context.Context, b board, what, session, value string) (reply Reply, done bool, err error) {
+func (s *Site) post(ctx context.Context, b board, what string, by Reader, value string) (reply Reply, done bool, err error) {
 	if b.stream != nil {
-		return b.stream.post(ctx, what, session, value)
+		return b.stream.post(ctx, what, by, value)
 	}
-	l, err := s.node.write(ctx, b.node, askBoard, posting{what, b.token, session, value})
+	l, err := s.node.write(ctx, b.node, askBoard, posting{what, b.token, by.Session, by.User, value})
 	if err != nil {
 		return Reply{}, false, err
 	}
 	return l.Result.Reply, l.Result.Done, l.err()
 }
 
-func (s *EventStream) post(ctx context.Context, what, session, value string) (reply Reply, done bool, err error) {
+func (s *EventStream) post(ctx context.Context, what string, by Reader, value string) (reply Reply, done bool, err error) {
 	switch what {
 	case "attach":
 		place, err := cursor.ParseProcess(value)
 		if err != nil {
 			return Reply{}, false, refuse("bad", "attach: %v", err)
 		}
-		reply, err = s.attach(ctx, session, place, strings.Contains(value, "."))
+		reply, err = s.attach(ctx, by, place, strings.Contains(value, "."))
 		return reply, true, err
 	case "detach":
 		return Reply{State: "detached"}, s.detach(value), nil
@@ -116,7 +117,7 @@ func (n *node) boardFor(ctx context.Context, u *unparcel) []byte {
 		l.fault(refuse("conflict", "the event stream has just ended"))
 	} else {
 		var err error
-		l.Result.Reply, l.Result.Done, err = b.stream.post(ctx, what.What, what.Session, what.Value)
+		l.Result.Reply, l.Result.Done, err = b.stream.post(ctx, what.What, Reader{what.Session, what.User}, what.Value)
 		l.fault(err)
 	}
 	return append(parcel{byte(wasDone)}, encode(l)...)

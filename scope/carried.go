@@ -70,8 +70,9 @@ type carrier interface {
 type arrival struct {
 	generation uint64
 	number     uint64
-	reconnect  bool // generation is one that the process gave before; otherwise the next is taken
-	forged     bool // the place cannot be one that the process gave
-	resumes    bool // the event stream carried it before: nothing is known to be received, nothing to be read
-	reads      bool // unlimited channels are read without a command
+	user       string // who comes
+	reconnect  bool   // generation is one that the process gave before; otherwise the next is taken
+	forged     bool   // the place cannot be one that the process gave
+	resumes    bool   // the event stream carried it before: nothing is known to be received, nothing to be read
+	reads      bool   // unlimited channels are read without a command
 }

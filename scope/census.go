@@ -11,9 +11,7 @@ type census struct {
 // enter counts one event stream, unless a bound is reached. An empty session or
 // address is not bounded by itself.
 func (n *census) enter(c *SiteConfig, session, address string) bool {
-	if n.all >= c.MaxStreams ||
-		session != "" && n.sessions[session] >= c.MaxSessionStreams ||
-		c.MaxAddressStreams > 0 && n.addresses[address] >= c.MaxAddressStreams {
+	if !n.room(c, session, address) {
 		return false
 	}
 	n.all++
@@ -24,6 +22,13 @@ func (n *census) enter(c *SiteConfig, session, address string) bool {
 		n.addresses = count(n.addresses, address, 1)
 	}
 	return true
+}
+
+// room reports whether enter would count one.
+func (n *census) room(c *SiteConfig, session, address string) bool {
+	return n.all < c.MaxStreams &&
+		(session == "" || n.sessions[session] < c.MaxSessionStreams) &&
+		(c.MaxAddressStreams == 0 || n.addresses[address] < c.MaxAddressStreams)
 }
 
 // leave takes back what enter counted.

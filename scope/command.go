@@ -177,14 +177,14 @@ func (c *command) attach(value string) (Reply, error) {
 	if c.board.none() {
 		return Reply{}, refuse("conflict", "no event stream is connected for the URL's client process")
 	}
-	reply, _, err := c.site.post(c.ctx, c.board, "attach", c.asks.Session, value)
+	reply, _, err := c.site.post(c.ctx, c.board, "attach", c.asks, value)
 	return reply, err
 }
 
 func (c *command) detach(value string) (Reply, error) {
 	done, err := false, error(nil)
 	if !c.board.none() {
-		_, done, err = c.site.post(c.ctx, c.board, "detach", c.asks.Session, value)
+		_, done, err = c.site.post(c.ctx, c.board, "detach", c.asks, value)
 	}
 	switch {
 	case err != nil:
@@ -208,7 +208,7 @@ func (c *command) register(value string) (Reply, error) {
 	switch {
 	case c.chosen:
 	case !c.board.none():
-		if reply, heard, err := c.site.post(c.ctx, c.board, "register", c.asks.Session, value); heard || err != nil {
+		if reply, heard, err := c.site.post(c.ctx, c.board, "register", c.asks, value); heard || err != nil {
 			return reply, err
 		}
 	case c.site.audible(c.ctx, c.asks, ref.Name) != nil:
@@ -223,7 +223,7 @@ func (c *command) close(name string) (Reply, error) {
 		return Reply{State: "closed"}, err
 	}
 	if !c.chosen && !c.board.none() {
-		if _, heard, err := c.site.post(c.ctx, c.board, "close", c.asks.Session, name); heard || err != nil {
+		if _, heard, err := c.site.post(c.ctx, c.board, "close", c.asks, name); heard || err != nil {
 			return Reply{State: "closed"}, err
 		}
 	}

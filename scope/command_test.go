@@ -289,6 +289,7 @@ func TestBadSpecs(t *testing.T) {
 		{k.site, scope.Spec{Name: "a", Event: "message"}, scope.ErrBadName},
 		{k.site, scope.Spec{Name: "a", Event: "e", Unnamed: true}, scope.ErrBadSpec},
 		{k.site, scope.Spec{Size: -1}, scope.ErrBadSpec},
+		{k.site, scope.Spec{Size: scope.MaxSize + 1}, scope.ErrBadSpec},
 		{k.site, scope.Spec{Kind: scope.Pull, Pull: pull}, scope.ErrBadSpec},
 		{p, scope.Spec{Kind: scope.Newest}, scope.ErrBadSpec},
 		{p, scope.Spec{Kind: scope.Pull}, scope.ErrBadSpec},

@@ -42,6 +42,11 @@ type processNotice struct {
 	Reason  string `json:"reason"`
 }
 
+// awayNotice is the data of comet:away.
+type awayNotice struct {
+	Retry int64 `json:"retry"` // milliseconds
+}
+
 // greeting is the data of comet:hello: the first one says all that the event
 // stream carries, later ones what a command added or removed.
 type greeting struct {

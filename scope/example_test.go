@@ -117,3 +117,58 @@ func ExampleFind() {
 	// no such channel: news
 	// channel of another type: chat carries text, asked for was number
 }
+
+// The tabs of a user, of this node and of all.
+func ExampleSite_User() {
+	site := scope.NewSite()
+	defer site.Shutdown(context.Background())
+	for _, session := range []string{"laptop", "phone"} {
+		p, err := site.NewProcess(session)
+		if err != nil {
+			panic(err)
+		}
+		p.BelongsTo("ann")
+	}
+	for p := range site.User("ann").All() {
+		fmt.Println(p.Session(), p.User())
+	}
+	count, err := site.User("ann").CountAll(context.Background())
+	fmt.Println(count.Tabs, count.Active, err)
+	// Output:
+	// laptop ann
+	// phone ann
+	// 2 0 <nil>
+}
+
+// Each session's tabs, as Eliom iterates over them.
+func ExampleSite_Sessions() {
+	site := scope.NewSite()
+	defer site.Shutdown(context.Background())
+	if _, err := site.NewProcess("session"); err != nil {
+		panic(err)
+	}
+	for key := range site.Sessions() {
+		for p := range site.Session(key).All() {
+			fmt.Println(key, p.Active())
+		}
+	}
+	// Output:
+	// session false
+}
+
+// One value for a session's tabs, as package channel's Notifier says it.
+func ExampleTabs_Reach() {
+	site := scope.NewSite()
+	defer site.Shutdown(context.Background())
+	p, err := site.NewProcess("session")
+	if err != nil {
+		panic(err)
+	}
+	if _, err := scope.Register(p, scope.Spec{Name: "notice", Type: "text", Personal: true}); err != nil {
+		panic(err)
+	}
+	reach, err := site.Session("session").Reach(context.Background(), "notice", "text", []byte("hello"))
+	fmt.Printf("%+v %v\n", reach, err)
+	// Output:
+	// {Tabs:1 Full:0 Nodes:1 Silent:0} <nil>
+}

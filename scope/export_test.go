@@ -10,3 +10,10 @@ const (
 	AskBoard  = byte(askBoard)
 	AskAdopt  = byte(askAdopt)
 )
+
+// RememberedUsers is how many users and processes of theirs are remembered.
+func (s *Site) RememberedUsers() int {
+	s.users.mu.Lock()
+	defer s.users.mu.Unlock()
+	return len(s.users.all) + len(s.users.of)
+}

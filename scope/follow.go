@@ -104,7 +104,7 @@ func (s *Site) Follow(ctx context.Context, spec FollowSpec) (*Following, error) 
 	}
 	f.end(ErrClosed)
 	switch {
-	case s.ctx.Err() != nil:
+	case errors.Is(f.state.err(), ErrShutdown), s.ctx.Err() != nil: // followings end first
 		err = ErrShutdown
 	case errors.Is(err, engine.ErrNoChannel):
 		err = fmt.Errorf("%w: %w", ErrNotFound, err)

@@ -56,7 +56,8 @@ type follower struct {
 	fail   func(error)     // the log is gone
 	// remake makes a log that its store lost anew, and watches that. Nil: it is not
 	// this channel's to make, or nobody but its owner can end it.
-	remake func(context.Context) error
+	remake  func(context.Context) error
+	account *channelAccount // nil: what is followed is no channel of this Site
 
 	mu        sync.RWMutex
 	ring      *ring.Ring[*entry]
@@ -105,6 +106,7 @@ func (f *follower) load(ctx context.Context, rewound bool) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.account.countArrived(f.news(batch, rewound))
 	if f.tail.Epoch != "" {
 		f.last.Store(nil)
 		f.ring.Skip()
@@ -122,6 +124,18 @@ func (f *follower) load(ctx context.Context, rewound bool) error {
 		f.push(e)
 	}
 	return nil
+}
+
+// news counts the entries of what the log keeps that this node did not have. What
+// was there before the node looked at it for the first time has not arrived. It needs
+// f.mu.
+func (f *follower) news(batch engine.Batch, rewound bool) (n uint64) {
+	for _, e := range batch.Entries {
+		if f.tail.Epoch != "" && (rewound || e.Position.Epoch != f.tail.Epoch || e.Position.Seq > f.tail.Seq) {
+			n++
+		}
+	}
+	return n
 }
 
 // push needs f.mu.
@@ -147,6 +161,7 @@ func (f *follower) Offer(e engine.Entry) {
 		f.mu.Unlock()
 	case f.follows(e):
 		f.push(e)
+		f.account.countArrived(1)
 		f.mu.Unlock()
 		f.notify()
 	default:
@@ -313,6 +328,7 @@ func (f *follower) take(before engine.Position, entries []engine.Entry) (moved b
 	for _, e := range entries {
 		if e.Position.Epoch == f.tail.Epoch && e.Position.Seq > f.tail.Seq {
 			f.push(e)
+			f.account.countArrived(1)
 		} else if !f.knows(e.Position) {
 			break
 		}

@@ -14,6 +14,7 @@ type core interface {
 	put(ctx context.Context, data []byte) error
 	end(cause error) // idempotent
 	life() *life
+	count() Readers
 }
 
 // A Handle is the app's hold on a channel. While it is reachable, a site channel

@@ -43,16 +43,19 @@ const (
 )
 
 // handOver gives the node's client processes to another one, if there is one that
-// takes them, and says so on record.
-func (n *node) handOver() {
+// takes them, and says so on record. It reports whether others live that can carry the
+// readers on.
+func (n *node) handOver() (others bool) {
 	n.site.mu.Lock()
 	processes := slices.Collect(maps.Values(n.site.processes))
 	n.site.mu.Unlock()
 	ctx, cancel := context.WithTimeout(n.site.ctx, handWithin)
 	defer cancel()
 	successor := ""
-	if len(processes) > 0 {
-		successor = n.handAll(ctx, processes)
+	ids, err := n.neighbours(ctx)
+	others = err == nil && len(ids) > 0
+	if len(processes) > 0 && others {
+		successor = n.handAll(ctx, ids, processes)
 	}
 	n.stop() // the record is not renewed any more
 	<-n.left
@@ -60,17 +63,14 @@ func (n *node) handOver() {
 		if err := n.cluster.DropRecord(ctx, n.name); err != nil {
 			n.site.getHooks().Logger.Warn("comet: this node's record stays until it expires", "error", err)
 		}
-		return
+		return others
 	}
 	n.recordMove(ctx, successor)
+	return others
 }
 
-// handAll returns the node that has the processes now.
-func (n *node) handAll(ctx context.Context, processes []*ClientProcess) (successor string) {
-	ids, err := n.neighbours(ctx)
-	if err != nil || len(ids) == 0 {
-		return ""
-	}
+// handAll returns which of the nodes has the processes now, "" for none.
+func (n *node) handAll(ctx context.Context, ids []string, processes []*ClientProcess) (successor string) {
 	n.mu.Lock()
 	n.ended = map[string]struct{}{}
 	n.mu.Unlock()

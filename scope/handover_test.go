@@ -74,7 +74,7 @@ func TestDrain(t *testing.T) {
 			var order []string
 			for _, e := range events {
 				switch e.name {
-				case "comet:hello", "comet:hb":
+				case "comet:hello", "comet:hb", "comet:away":
 				case "a", "b":
 					order = append(order, e.name+e.data)
 				default:

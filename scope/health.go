@@ -50,7 +50,7 @@ func (s *Site) startCheckups() {
 	s.wheel.After(jitter(s.checkupEvery(), 0.25), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.checkup.armed = false; !s.down && (s.carried.all > 0 || !s.checkup.failing.IsZero()) {
+		if s.checkup.armed = false; !s.closing && (s.carried.all > 0 || !s.checkup.failing.IsZero()) {
 			s.work.Go(s.checkHealth)
 		}
 	})
@@ -81,13 +81,13 @@ func (s *Site) checkHealth() {
 func (s *Site) diagnose(begun time.Time, err error) (fell, recovered bool, lasted time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
+	if s.closing {
 		return false, false, 0
 	}
 	defer s.startCheckups()
 	c := &s.checkup
 	if err == nil {
-		recovered = c.sick
+		recovered = c.sick && !s.down
 		c.failing, c.sick = time.Time{}, false
 		return false, recovered, 0
 	}
@@ -103,12 +103,7 @@ func (s *Site) diagnose(begun time.Time, err error) (fell, recovered bool, laste
 // sendAwaySlowly tells the event streams to come back later, a part at a time, while
 // the engine has not recovered.
 func (s *Site) sendAwaySlowly() {
-	s.mu.Lock()
-	streams := make([]*EventStream, 0, len(s.streams))
-	for es := range s.streams {
-		streams = append(streams, es)
-	}
-	s.mu.Unlock()
+	streams := s.listStreams()
 	for part := range slices.Chunk(streams, len(streams)/awayParts+1) {
 		if !s.turnsAway() {
 			return
@@ -131,13 +126,15 @@ func (s *Site) turnsAway() bool {
 	return s.down || s.checkup.sick
 }
 
-// away is how long an event stream that is sent away is told to wait: the longer,
-// the longer the engine has had no health, for all nodes may be as this one.
-func (s *Site) away() time.Duration {
-	s.mu.Lock()
-	mean, failing := 2*s.hooks.Retry, s.checkup.failing
-	s.mu.Unlock()
-	if !failing.IsZero() {
+// away is how long an event stream that is sent away, or a newcomer, is told to wait:
+// the longer, the longer the engine has had no health, for all nodes may be as this
+// one. It needs s.mu.
+func (s *Site) away(newcomer bool) time.Duration {
+	if d := &s.departure; !d.begun.IsZero() && !(d.slow && newcomer) { // whom others may take at once
+		return d.wait(s.hooks.Retry)
+	}
+	mean := 2 * s.hooks.Retry
+	if failing := s.checkup.failing; !failing.IsZero() {
 		mean = max(mean, min(time.Since(failing)/2, maxAway))
 	}
 	return jitter(mean, 0.5)

@@ -115,7 +115,7 @@ func TestUnhealthy(t *testing.T) {
 					over++
 					line, rest, _ := strings.Cut(string(wire[strings.Index(string(wire), "retry:"):]), "\n")
 					times = append(times, retryOf(t, []byte(line+"\n")))
-					if strings.Contains(rest, "event:") || strings.Contains(string(wire), "comet:full") {
+					if strings.Count(rest, "event:") != 1 || !strings.HasPrefix(rest, "\nevent: comet:away\n") || strings.Contains(string(wire), "comet:full") {
 						t.Fatalf("the last of an event stream was %q", wire)
 					}
 					tb.take(wire)

@@ -35,6 +35,9 @@ func (h *hearing) attachLocked(a arrival) (t told, number uint64, after func()) 
 		h.rank = p.rank()
 	}
 	p.taken = max(p.taken, h.rank)
+	if !p.admits(a.user) { // it is another user's alone
+		return gone, a.number, func() { p.end(ErrProcessGone) }
+	}
 	if p.state.ended() || a.number < p.forgotten { // what this tab missed cannot even be named
 		return gone, a.number, func() {}
 	}
@@ -63,7 +66,9 @@ func (h *hearing) take(a arrival) (number uint64, lost []*privateChannel) {
 	if old := p.current; old != nil {
 		old.by.wake() // to find that it is superseded
 	}
+	p.belongTo(a.user)
 	p.current = h
+	p.settle()
 	p.arrived()
 	number = a.number
 	future := number > p.number

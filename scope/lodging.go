@@ -108,6 +108,7 @@ func (n *node) attaches(u *unparcel) []byte {
 	l.rank = u.number()
 	a := arrival{generation: u.number(), number: u.number()}
 	u.flags(&a.reconnect, &a.forged, &a.resumes, &a.reads)
+	a.user = u.text()
 	p, not := n.owned(token)
 	switch {
 	case p == nil:

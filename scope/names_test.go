@@ -1,6 +1,7 @@
 package scope_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,5 +101,54 @@ func TestCloseMeansWhatIsHeard(t *testing.T) {
 	}
 	if _, err := tb.command("close", "x"); err != nil || private.Err() == nil {
 		t.Fatal("and now it should be:", err, private.Err())
+	}
+}
+
+// TestRefusedKeepsItsPlace: who comes back while Allow refuses a channel, and is cut before comet:closed, goes on where
+// it was when Allow permits it again (rules 1 and 2).
+func TestRefusedKeepsItsPlace(t *testing.T) {
+	k := newKit(t)
+	refused := false
+	k.bind(scope.Hooks{Allow: func(context.Context, scope.Reader, string) error {
+		if refused {
+			return errors.New("no")
+		}
+		return nil
+	}})
+	h := k.channel(scope.Spec{Name: "news"})
+	tb := newTab(t, k.site, "s", nil, h).connect()
+	k.put(h, "1", "2")
+	tb.want("news", "1", "2")
+	refused = true
+	wire := tb.cut().connect().bytes()
+	before, _, found := bytes.Cut(wire, []byte("event: comet:closed"))
+	if !found {
+		t.Fatalf("heard %s", wire)
+	}
+	tb.take(before) // the last event is not whole
+	refused = false
+	tb.cut().connect()
+	k.put(h, "3")
+	tb.want("news", "3")
+}
+
+// TestUnknownIsSaidAfterACut: who asks for a channel that there is not, and is cut before comet:closed, hears it all
+// the same when it comes back (rule 1).
+func TestUnknownIsSaidAfterACut(t *testing.T) {
+	k := newKit(t)
+	h := k.channel(scope.Spec{Name: "news"})
+	tb := newTab(t, k.site, "s", nil, h)
+	h.Close()
+	before, _, found := bytes.Cut(tb.connect().bytes(), []byte("event: comet:closed"))
+	if !found {
+		t.Fatal("comet:closed was not said")
+	}
+	tb.take(before) // the last event is not whole
+	events := tb.cut().connect().hear()
+	if len(of(events, "comet:closed")) != 1 {
+		t.Fatalf("after the cut heard %v", events)
+	}
+	if tb.cut().connect(); !tb.dead {
+		t.Fatal("what was said is said again")
 	}
 }

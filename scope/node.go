@@ -175,6 +175,12 @@ func (n *node) about(ctx context.Context, what asked, u *unparcel) []byte {
 		return n.endsSession(u.text())
 	case askAdopt:
 		return n.adopts(u)
+	case askRoll:
+		return n.callRoll(u)
+	case askReach:
+		return n.reachFor(u)
+	case askTabs:
+		return n.tabsFor(u)
 	}
 	return []byte{byte(notNow)} // of a newer version
 }

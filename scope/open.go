@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/ocsigo/comet/engine"
 	"github.com/ocsigo/comet/internal/cursor"
@@ -42,7 +43,7 @@ func (s *Site) OpenStream(ctx context.Context, r Request) (*EventStream, error) 
 	}
 	es := &EventStream{
 		site: s, reader: r.Reader, address: r.Address, own: address.Process.Token != "", native: !address.PullAsk, brief: address.Brief,
-		query: int32(r.Path + 1 + len(cursor.AppendAddress(nil, address))), tag: address.Tag(), nameless: badCursor != nil,
+		query: uint16(min(r.Path+1+len(cursor.AppendAddress(nil, address)), math.MaxUint16)), tag: address.Tag(), nameless: badCursor != nil,
 	}
 	if !s.enter(es) {
 		return es, nil
@@ -93,6 +94,7 @@ func (s *Site) enter(es *EventStream) (ok bool) {
 		return false
 	}
 	es.counted = true
+	s.opened.Add(1)
 	s.startSweeps()
 	return true
 }
@@ -161,15 +163,16 @@ func (o *opening) site(r *siteReader, c cursor.Channel) {
 		r.removed = true
 		return
 	}
-	if !o.admitted(r) {
-		return
-	}
-	if moved {
+	if moved { // kept also where it is of no use now: who is cut before comet:closed has only this
 		r.at, r.moved = place.Position, true
 		if r.at.Epoch == "" {
 			r.at.Epoch = r.epoch
 		}
-	} else {
+	}
+	if !o.admitted(r) {
+		return
+	}
+	if !moved {
 		r.at = r.begin(c)
 	}
 	r.enter(o.why)
@@ -236,7 +239,7 @@ func (o *opening) processes(own cursor.Process) {
 // carry finds the process, here or on another node, which is only asked yet.
 func (o *opening) carry(r *processReader) {
 	a := arrival{
-		generation: r.generation, number: r.number, reconnect: o.reconnect && r.generation > 0, forged: o.forged,
+		generation: r.generation, number: r.number, user: o.s.reader.User, reconnect: o.reconnect && r.generation > 0, forged: o.forged,
 		reads: r.slot == 0 && o.s.native,
 	}
 	switch p, owner := o.s.site.whereIs(r.token); {

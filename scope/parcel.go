@@ -18,6 +18,9 @@ const (
 	askBoard // of a command, on an event stream
 	askEndSession
 	askAdopt // a part of a process that is handed over
+	askRoll  // who hears a site channel
+	askReach // a value for tabs
+	askTabs  // how many there are
 )
 
 // answered is what came of a request.

@@ -43,7 +43,7 @@ func (c *privateChannel) put(ctx context.Context, data []byte) error {
 	}
 	p := c.process
 	p.mu.Lock()
-	err := c.box.Put(data)
+	err := c.keep(data)
 	if err == nil && c.heard {
 		p.wake()
 	}
@@ -56,6 +56,23 @@ func (c *privateChannel) put(ctx context.Context, data []byte) error {
 		return c.state.refusal(c.spec.Name)
 	}
 	return nil
+}
+
+// keep puts data into the mailbox of a process that has not ended: else the error is
+// mailbox.ErrFinished. It needs the process's lock.
+func (c *privateChannel) keep(data []byte) error {
+	if c.process.state.ended() {
+		return mailbox.ErrFinished
+	}
+	waited := c.box.Waiting()
+	err := c.box.Put(data)
+	switch {
+	case err == nil:
+		c.process.countPut(c)
+	case errors.Is(err, mailbox.ErrFull):
+		c.countDropped(waited, true)
+	}
+	return err
 }
 
 // end lets what waits be sent, and then says why nothing follows.
@@ -79,6 +96,7 @@ func (c *privateChannel) end(cause error) {
 func (c *privateChannel) close() {
 	p := c.process
 	p.mu.Lock()
+	c.countDropped(c.box.Waiting(), false)
 	c.box.Fail(mailbox.Closed, "closed")
 	p.mu.Unlock()
 	c.end(ErrClosed)
@@ -105,6 +123,9 @@ func controlOf(kind mailbox.Kind) string {
 func (p *ClientProcess) next(k uint64) (*privateChannel, mailbox.Entry, bool) {
 	if k < p.number {
 		if c, e, ok := p.again(k); ok {
+			if e.Kind == mailbox.Data {
+				p.countAgain(c)
+			}
 			return c, e, true
 		}
 	}
@@ -119,10 +140,18 @@ func (p *ClientProcess) next(k uint64) (*privateChannel, mailbox.Entry, bool) {
 			continue
 		}
 		p.number++
-		if e.Kind == mailbox.Data {
+		switch e.Kind {
+		case mailbox.Data:
 			c.pull.sent(e.Number)
-		} else {
+			p.countSent(c)
+		case mailbox.Full:
+			p.site.fulls.count(e.Reason)
+			fallthrough
+		default:
 			p.retire(c, e.Number)
+		}
+		if p.number%(1<<20) == 0 {
+			p.settle()
 		}
 		return c, e, true
 	}
@@ -152,6 +181,8 @@ func (p *ClientProcess) lose(k uint64) []*privateChannel {
 		}
 	}
 	for _, c := range lost {
+		c.countDropped(c.box.Waiting(), true)
+		p.site.fulls.count("trimmed")
 		if c.endedAt > 0 {
 			c.box.Lose(c.endedAt, "trimmed")
 			continue
@@ -169,6 +200,7 @@ func (p *ClientProcess) refuse(reason string) []*privateChannel {
 	var lost []*privateChannel
 	for _, c := range p.boxes {
 		if c.heard && c.endedAt == 0 {
+			c.countDropped(c.box.Waiting(), true)
 			c.box.Fail(mailbox.Full, reason)
 			lost = append(lost, c)
 		}

@@ -32,7 +32,7 @@ func (s *Site) nextProbe() {
 	s.wheel.After(jitter(s.probe, 0.3), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.down {
+		if s.closing {
 			return
 		}
 		s.work.Go(func() {

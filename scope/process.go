@@ -28,6 +28,8 @@ type ClientProcess struct {
 	site    *Site
 	session string
 	token   string
+	user    string // who made its page or came last
+	own     bool   // of that user alone: it has a Personal channel
 
 	names      map[string]*privateChannel // the latest of each name
 	wanted     map[string]bool            // registered before they were created
@@ -46,6 +48,7 @@ type ClientProcess struct {
 	reading    context.Context // of its pulls; made by the first
 	cancel     context.CancelFunc
 	expiry     *wheel.Timer
+	account    processAccount
 }
 
 func newProcess(s *Site, session string) *ClientProcess {
@@ -112,9 +115,14 @@ func (p *ClientProcess) end(cause error) {
 	p.site.mu.Lock()
 	p.site.forget(p)
 	p.site.mu.Unlock()
+	p.site.users.remove(p)
 
 	p.mu.Lock()
 	boxes, current, waiters, inboxes := p.boxes, p.current, p.waiters, p.inboxes
+	for _, c := range boxes {
+		c.countDropped(c.box.Waiting(), false)
+	}
+	p.settle()
 	p.boxes, p.names, p.wanted, p.waiters, p.inboxes, p.sendings = nil, nil, nil, nil, nil, nil
 	p.current = nil
 	if p.expiry != nil {
@@ -181,6 +189,7 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		p.drop(old) // nobody was ever told of it
 	}
 	p.boxes = append(p.boxes, c)
+	p.own = p.own || spec.Personal
 	if p.names == nil {
 		p.names = make(map[string]*privateChannel, 1)
 	}
@@ -247,6 +256,7 @@ func (p *ClientProcess) context() context.Context {
 func (p *ClientProcess) drop(c *privateChannel) {
 	for i, d := range p.boxes {
 		if d == c {
+			c.countDropped(c.box.Waiting(), false)
 			p.boxes = append(p.boxes[:i:i], p.boxes[i+1:]...)
 			return
 		}

@@ -70,7 +70,7 @@ func (c *privateChannel) readOne(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch interrupted := ctx.Err() != nil; {
-	case err == nil && errors.Is(c.box.Put(data), mailbox.ErrFull):
+	case err == nil && errors.Is(c.keep(data), mailbox.ErrFull):
 		err = ErrFull
 	case err != nil && interrupted && !fails(err): // by a detach: the value is still asked for
 		c.pull.wanted, err = true, nil

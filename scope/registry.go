@@ -16,6 +16,9 @@ func (s *Site) register(spec Spec) (*Handle, error) {
 	if spec.Kind == Pull {
 		return nil, fmt.Errorf("%w: channel %s: only a client process has channels that are read on demand", ErrBadSpec, spec.Name)
 	}
+	if spec.Personal {
+		return nil, fmt.Errorf("%w: channel %s: only a client process has personal channels", ErrBadSpec, spec.Name)
+	}
 	sl, err := s.reserve(spec)
 	if err != nil {
 		return nil, err
@@ -53,7 +56,10 @@ func (s *Site) reserve(spec Spec) (*slot, error) {
 		}
 		old := s.channels[spec.Name]
 		if old == nil {
-			sl := &slot{site: s, name: spec.Name, state: newLife(spec.Stop), cancel: func() {}}
+			sl := &slot{
+				site: s, name: spec.Name, state: newLife(spec.Stop), cancel: func() {},
+				account: &channelAccount{total: &s.totals[spec.siteKind()]},
+			}
 			s.channels[spec.Name] = sl
 			s.work.Add(1) // until register is done
 			s.mu.Unlock()

@@ -191,7 +191,7 @@ func (r *relay) attach(ctx context.Context) (told, error) {
 	r.rank = rank // from here on it has to be left
 	what, body, err = r.node.ask(asking, r.owner, parcel{byte(askAttach)}.text(r.token).text(r.session).
 		text(r.node.name.ID).number(r.id).number(rank).number(a.generation).number(a.number).
-		flags(a.reconnect, a.forged, a.resumes, a.reads))
+		flags(a.reconnect, a.forged, a.resumes, a.reads).text(a.user))
 	if err == nil && what == wasDone {
 		return nothing, r.begin(body)
 	}
@@ -211,10 +211,15 @@ func (r *relay) attach(ctx context.Context) (told, error) {
 // begin is told that the process is carried here.
 func (r *relay) begin(body *unparcel) error {
 	generation, number := body.number(), body.number()
-	channels := make([]greetedChannel, body.count())
-	for i := range channels {
-		body.flags(&channels[i].Pull)
-		channels[i].Channel = body.text()
+	var channels []greetedChannel
+	for range body.count() {
+		if body.bad {
+			break
+		}
+		var c greetedChannel
+		body.flags(&c.Pull)
+		c.Channel = body.text()
+		channels = append(channels, c)
 	}
 	if body.bad {
 		return errAway
@@ -233,7 +238,7 @@ func (r *relay) begin(body *unparcel) error {
 		r.node.unlist(r)
 	}
 	r.answers = 0
-	r.arrival = arrival{generation: generation, number: r.number, reconnect: true, resumes: true, reads: r.arrival.reads}
+	r.arrival = arrival{generation: generation, number: r.number, user: r.arrival.user, reconnect: true, resumes: true, reads: r.arrival.reads}
 	if first {
 		close(r.known)
 		r.stream.Wake()
@@ -246,11 +251,14 @@ func (r *relay) hear(body *unparcel) error {
 	var reading bool
 	body.flags(&reading)
 	number := body.number()
-	events := make([]relayed, body.count())
+	var events []relayed
 	paced := false
-	for i := range events {
-		events[i] = unpack(body)
-		paced = paced || events[i].event.paced
+	for range body.count() {
+		if body.bad {
+			break
+		}
+		e := unpack(body)
+		events, paced = append(events, e), paced || e.event.paced
 	}
 	if body.bad {
 		return errAway

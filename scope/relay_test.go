@@ -188,7 +188,7 @@ func (tr *traveller) hear(c *nodes, down int) error {
 			if tr.got[e.name]++; fmt.Sprint(tr.got[e.name]) != e.data {
 				return fmt.Errorf("channel %s: heard %s, want %d", e.name, e.data, tr.got[e.name])
 			}
-		case "comet:hello", "comet:hb":
+		case "comet:hello", "comet:hb", "comet:away":
 		case "comet:closed":
 			tr.closed++
 		case "comet:gone":
@@ -330,9 +330,9 @@ func TestLostAnswers(t *testing.T) {
 			})
 		})
 		time.Sleep(hold * 3 / 2) // the question that waits is answered
-		c.kits[0].put(a, "1", "2")
-		synctest.Wait()
-		c.kits[0].put(a, "3", "4")
+		c.kits[0].put(a, "1")
+		synctest.Wait() // alone in the answer that is lost
+		c.kits[0].put(a, "2", "3")
 		var got []string
 		for range 30 {
 			time.Sleep(time.Second)
@@ -342,7 +342,7 @@ func TestLostAnswers(t *testing.T) {
 				t.Fatal(events)
 			}
 		}
-		if fmt.Sprint(got) != "[1 2 3 4]" || lose > 0 {
+		if fmt.Sprint(got) != "[1 2 3]" || lose > 0 {
 			t.Fatal(got, lose)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ocsigo/comet/engine"
@@ -29,8 +30,9 @@ type SiteConfig struct {
 	// node that cannot reach the engine for nine tenths of it ends its client
 	// processes. Default: 10 s; at least 3 s. All nodes must have the same.
 	Lease time.Duration
-	// Heartbeat is how often a silent event stream says that it lives, and how
-	// often sessions and Allow are asked again. Default: 15 s; at least 1 s.
+	// Heartbeat is how often an event stream says that it lives, unless it says
+	// something else at that moment, and how often sessions and Allow are asked
+	// again. Default: 15 s; at least 1 s.
 	Heartbeat time.Duration
 	// ConnectWithin is how long a client process lives that never connects.
 	// Default: 60 s.
@@ -51,6 +53,23 @@ type SiteConfig struct {
 	// MaxStreams is how many event streams the Site carries at once. Default:
 	// 100,000.
 	MaxStreams int
+	// MaxStreamRate is how many event streams a second may begin, on average; one
+	// second's worth at once. Beyond it readers are told to come back, each a little
+	// later than the one before, so that all of a herd are let in at this rate. Who is
+	// attached notices nothing, and commands do not count. Choose what the session
+	// storage and Config.Allow stand. Default: 0, no bound.
+	MaxStreamRate int
+	// MaxStreamAge is after how long an event stream ends at the latest; each ends at
+	// an age of its own, from four fifths of that on, and its browser is back within
+	// about Config.Retry. For a balancer that shall spread readers anew, or a proxy
+	// that cuts what is older. At least 10 s. Default: 0, no bound.
+	MaxStreamAge time.Duration
+	// DrainOver is over how long the readers of a Site that shuts down come back: each
+	// at a time of its own, evenly spread. Where other nodes carry them on, event
+	// streams end one after the other for as much of it as Shutdown has; else all are
+	// told at once when to come. From 1 s to 10 min. Default: so long that 1000 come
+	// back a second, but from twice Config.Retry to 2 min.
+	DrainOver time.Duration
 	// MaxSessionStreams is how many event streams one session may have at once.
 	// Default: 100.
 	MaxSessionStreams int
@@ -147,6 +166,15 @@ func (c SiteConfig) normal() (SiteConfig, error) {
 	if c.MaxCommand < leastCommand {
 		faults = append(faults, fmt.Errorf("MaxCommand is %d: use at least %d, or 0 for %d", c.MaxCommand, leastCommand, defaultCommand))
 	}
+	if c.MaxStreamRate < 0 {
+		faults = append(faults, fmt.Errorf("MaxStreamRate is %d: use at least 1, or 0 for no bound", c.MaxStreamRate))
+	}
+	if c.MaxStreamAge != 0 && (c.MaxStreamAge < leastAge || c.MaxStreamAge > mostAge) {
+		faults = append(faults, fmt.Errorf("MaxStreamAge is %v: use %v to %v, or 0 for no bound", c.MaxStreamAge, leastAge, mostAge))
+	}
+	if c.DrainOver != 0 && (c.DrainOver < time.Second || c.DrainOver > maxDrain) {
+		faults = append(faults, fmt.Errorf("DrainOver is %v: use %v to %v, or 0 for %d readers a second", c.DrainOver, time.Second, maxDrain, drainRate))
+	}
 	if c.MaxAddressStreams < 0 {
 		faults = append(faults, fmt.Errorf("MaxAddressStreams is %d: use at least 1, or 0 for no bound", c.MaxAddressStreams))
 	}
@@ -172,6 +200,9 @@ type Hooks struct {
 	// Retry is the mean of what event streams are told to wait before they
 	// reconnect; each is told its own, up to a quarter more or less. Default: 1 s.
 	Retry time.Duration
+	// Cause is the name among Causes of why a connection ended, which Gone was given;
+	// it is not asked about a clean end. Default: always "other".
+	Cause func(error) string
 	// Logger hears of what no caller can be told. Default: none.
 	Logger *slog.Logger
 	// Closed is called once, at the end of Shutdown.
@@ -193,16 +224,27 @@ type Site struct {
 	cancel  context.CancelFunc
 	node    *node // nil: the engine is no Cluster
 	rates   commandRates
+	users   users
+	totals  [kinds]account
+	fulls   counter // told, by reason
+	causes  counter // why event streams ended
+	writes  writes
+	opened  atomic.Uint64  // event streams
 	work    sync.WaitGroup // of goroutines that call the app or the session store
+	started time.Time
 	ending  sync.Once
+	hurried sync.Once
+	hurry   chan struct{} // closed when a Shutdown has no time any more
 	ended   chan struct{} // closed when Shutdown is done, endErr is set before
 	endErr  error
 
 	mu                        sync.Mutex
 	hooks                     Hooks
 	bound                     bool
-	down                      bool
-	leaving                   bool // down, and the event streams are told so
+	down                      bool // nothing new is let in
+	departure                 departure
+	closing                   bool // the last event stream is gone, and everything ends
+	admission                 admission
 	channels                  map[string]*slot
 	inboxes                   map[string]*Inbox
 	sessions                  map[string]*session
@@ -232,9 +274,11 @@ func NewSite(config ...SiteConfig) *Site {
 	}
 	s := &Site{
 		owned: c.Engine == nil, probe: defaultProbe, reading: make(gate, maxReading), drained: make(chan struct{}), ended: make(chan struct{}),
+		started: time.Now(), hurry: make(chan struct{}),
 		channels: map[string]*slot{}, inboxes: map[string]*Inbox{}, sessions: map[string]*session{},
 		processes: map[tokenDigest]*ClientProcess{}, streams: map[*EventStream]struct{}{},
 		followings: map[*Following]struct{}{},
+		fulls:      newCounter(FullReasons[:]), causes: newCounter(Causes[:]),
 	}
 	if s.owned {
 		c.Engine = memory.New()
@@ -305,25 +349,38 @@ func jitter(d time.Duration, part float64) time.Duration {
 	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
 }
 
-// Shutdown ends the Site: no event stream begins any more, those that run are
-// told to come back after a jittered time and end, sources are stopped, client
-// processes end. A node among others hands its client processes over before that:
-// their tabs hear from another node what waits, and then that they are gone. It waits
-// until the streams are gone and nothing of the Site runs, or for ctx, whose error it
-// then returns; the Site goes on ending by itself. Call it before fiber's
-// app.Shutdown. Later calls wait likewise.
+// Shutdown ends the Site: no event stream begins any more, those that run are told
+// when to come back, spread over SiteConfig.DrainOver, and end; sources are stopped,
+// client processes end. Where the engine is shared, so that others can carry readers
+// on, event streams end one after the other, and those whose turn has not come are
+// served; for that Shutdown takes DrainOver, or what ctx leaves of it. A node among
+// others hands its client processes over before: their tabs hear from another node
+// what waits, and then that they are gone.
+//
+// It waits until the streams are gone and nothing of the Site runs, or for ctx, whose
+// error it then returns; the Site goes on ending by itself, and sends all away that are
+// left at once. Call it before fiber's app.Shutdown. Later calls wait likewise.
 func (s *Site) Shutdown(ctx context.Context) error {
 	s.ending.Do(func() {
-		if s.node == nil {
-			s.sendAway()
+		if !s.caps.Shared { // its readers can only come back here
+			s.sendAway(0)
 			go s.windDown()
 			return
 		}
 		s.admitNone()
+		deadline, bounded := ctx.Deadline()
 		go func() {
-			s.node.handOver()
-			s.node.announce()
-			s.sendAway()
+			pace := maxDrain
+			if s.node != nil {
+				if !s.node.handOver() {
+					pace = 0
+				}
+				s.node.announce()
+			}
+			if bounded {
+				pace = min(pace, leavingRoom(time.Until(deadline)))
+			}
+			s.sendAway(pace)
 			s.windDown()
 		}()
 	})
@@ -331,6 +388,7 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	case <-s.ended:
 		return s.endErr
 	case <-ctx.Done():
+		s.hurried.Do(func() { close(s.hurry) })
 		return fmt.Errorf("comet: event streams or sources still run: %w", ctx.Err())
 	}
 }
@@ -342,27 +400,13 @@ func (s *Site) admitNone() {
 	s.down = true
 }
 
-// sendAway lets no event stream in any more and tells those that run to end.
-func (s *Site) sendAway() {
-	s.mu.Lock()
-	s.down, s.leaving = true, true
-	if s.carried.all == 0 {
-		close(s.drained)
-	}
-	streams := make([]*EventStream, 0, len(s.streams))
-	for es := range s.streams {
-		streams = append(streams, es)
-	}
-	s.mu.Unlock()
-	for _, es := range streams {
-		es.shutdown()
-	}
-}
-
 // windDown is what Shutdown waits for.
 func (s *Site) windDown() {
 	defer close(s.ended)
 	<-s.drained
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.node.close() // first: what it has handed over is not gone
 	s.endAll()
 	s.cancel()

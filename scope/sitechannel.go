@@ -31,6 +31,7 @@ type siteChannel struct {
 	waking  bool     // a goroutine is waking the readers
 	stale   bool     // news came since it last took them
 	awake   []func() // its scratch
+	crowd   *crowd   // nil until somebody asks who hears
 }
 
 // A listener is a reader and what wakes it, side by side: who wakes ten thousand
@@ -48,6 +49,7 @@ type slot struct {
 	channel weak.Pointer[siteChannel] // with opened, under site.mu
 	opened  bool
 	state   *life
+	account *channelAccount
 	cancel  context.CancelFunc // of the follower's repairs
 	ensured bool
 	once    sync.Once
@@ -87,6 +89,7 @@ func (s *slot) free() {
 	s.once.Do(func() {
 		s.cancel()
 		s.unwatched()
+		s.account.free()
 		if s.ensured && !s.site.caps.Shared { // nobody else can know the log
 			_ = s.site.config.Engine.Delete(context.Background(), s.site.logName(s.name))
 		}
@@ -113,7 +116,7 @@ func newSiteChannel(s *Site, spec Spec, sl *slot) *siteChannel {
 	ctx, cancel := context.WithCancel(s.ctx)
 	sl.cancel = cancel
 	c.follower = &follower{
-		log: s.config.Engine, gate: s.reading, name: s.logName(spec.Name), ctx: ctx,
+		log: s.config.Engine, gate: s.reading, name: s.logName(spec.Name), ctx: ctx, account: sl.account,
 		size: spec.log().Size, newest: spec.Kind == Newest,
 		notify: c.wakeReaders, fail: c.logGone,
 	}
@@ -213,6 +216,7 @@ func (c *siteChannel) putOnce(ctx context.Context, id string, data []byte) error
 	}
 	switch {
 	case err == nil:
+		c.account().countPublished()
 		return nil
 	case c.state.ended() && errors.Is(err, engine.ErrUnknown):
 		return fmt.Errorf("%w: %w", c.state.refusal(c.spec.Name), err)
@@ -266,6 +270,9 @@ func (c *siteChannel) add(r *siteReader, wake func()) {
 	defer c.mu.Unlock()
 	r.index = int32(len(c.readers))
 	c.readers = append(c.readers, listener{r, wake})
+	if c.crowd != nil {
+		c.crowd.enter(r.stream.reader)
+	}
 }
 
 // arm gives a reader that was added what wakes it.
@@ -286,6 +293,9 @@ func (c *siteChannel) remove(r *siteReader) {
 	c.readers[i].reader.index = r.index
 	c.readers[last] = listener{}
 	c.readers = c.readers[:last]
+	if c.crowd != nil {
+		c.crowd.leave(r.stream.reader)
+	}
 }
 
 // wakeInline is up to how many readers whoever has news wakes them itself. With

@@ -22,20 +22,25 @@ type siteReader struct {
 	ahead   bool // at is after the tail, until repair has passed
 
 	address int32           // its number in the address; -1: registered by command
+	sent    uint32          // values delivered and not settled
 	at      engine.Position // after the last event sent
 	epoch   string          // of the position that the address has, if it has one
 
-	index  int32 // in channel.readers
-	name   string
-	repair uint64 // the number of the one that was asked for when it was found to be ahead
+	index     int32  // in channel.readers
+	coalesced uint32 // values that a newer one took the place of, likewise
+	name      string
+	repair    uint64 // the number of the one that was asked for when it was found to be ahead
+	mark      uint64 // up to this ordinal what was passed is settled
 }
 
 // enter begins after the reader's position, or says why it cannot. why is asked
 // for what the ring alone cannot tell; nil while nothing may block.
 func (r *siteReader) enter(why func(*follower, engine.Position) place) {
+	defer r.countEnter()
 	f := r.channel.follower
 	ordinal, where := f.seek(r.at)
 	r.ahead = false
+	r.ordinal = f.head.Load() // until it is known where it goes on
 	switch where {
 	case kept:
 		r.ordinal = ordinal
@@ -68,6 +73,7 @@ func (r *siteReader) rewind(ref cursor.Channel) greetedChannel {
 	if at.Epoch != r.at.Epoch || at.Seq < r.at.Seq {
 		r.at, r.moved = at, true
 		full := r.full
+		r.countLeave()
 		r.enter(nil)
 		r.full = cmp.Or(full, r.full)
 	}
@@ -88,6 +94,7 @@ func (r *siteReader) next(b *sse.Batch) bool {
 		if r.channel.follower.passed() < r.repair {
 			return false
 		}
+		r.countLeave()
 		r.enter(nil)
 		return r.next(b)
 	}
@@ -104,6 +111,10 @@ func (r *siteReader) next(b *sse.Batch) bool {
 	case e == nil:
 		return false
 	default:
+		if skipped {
+			r.coalesced += uint32(at - r.ordinal)
+		}
+		r.sent++
 		r.at, r.ordinal, r.moved = e.at, at+1, true
 		var id cursorText
 		b.Frame(r.stream.cursor(id[:0]), e.framed(r.channel.event()))
@@ -114,8 +125,9 @@ func (r *siteReader) next(b *sse.Batch) bool {
 // sayFull names the hole and goes on from the oldest value kept (rule 5).
 func (r *siteReader) sayFull(b *sse.Batch, why reason) {
 	r.full = none
-	r.ordinal, r.at = r.channel.follower.oldest()
-	r.moved = true
+	ordinal, at := r.channel.follower.oldest()
+	r.countFull(why, ordinal)
+	r.at, r.moved = at, true
 	resume := r.at
 	r.stream.say(b, "full", channelNotice{Channel: r.name, Reason: why.String(), Resume: &resume})
 }
@@ -143,6 +155,7 @@ func (r *siteReader) finish(b *sse.Batch, event, reason string) bool {
 func (r *siteReader) leave() {
 	r.removed = true
 	if r.channel != nil {
+		r.countLeave()
 		r.channel.remove(r)
 		r.channel = nil
 	}

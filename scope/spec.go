@@ -17,6 +17,9 @@ const (
 	DefaultMaxBytes = 8 << 20
 )
 
+// MaxSize is the largest Spec.Size.
+const MaxSize = 1 << 30
+
 // Kind tells how a channel keeps and reads its values.
 type Kind uint8
 
@@ -44,7 +47,7 @@ type Spec struct {
 	// Unnamed leaves the event name out: EventSource's onmessage hears it.
 	Unnamed bool
 	// Size and MaxBytes bound the values kept, in messages and bytes. 0: the
-	// defaults.
+	// defaults. Size is at most MaxSize.
 	Size, MaxBytes int
 	// Patient says that the source is read and waits: while a shared engine is away a
 	// value is tried again for as long as that takes, and 90 s where it may be stored
@@ -63,6 +66,11 @@ type Spec struct {
 	// Continuous reads the next value as soon as the last was accepted by the
 	// socket, without being asked: for a Pull that blocks until there is news.
 	Continuous bool
+
+	// Personal lets Tabs.Reach find the channel by its name, and makes the
+	// process one user's alone: to a tab that comes as another it is gone. For a
+	// client process's channel only.
+	Personal bool
 
 	fresh bool // Name was made up here
 }
@@ -86,12 +94,18 @@ func Register(o Owner, s Spec) (*Handle, error) {
 	return o.register(s)
 }
 
+// Check returns the error that Register would have for s in any owner.
+func (s Spec) Check() error {
+	_, err := s.normal()
+	return err
+}
+
 // normal returns s with its defaults filled in, checked for all that does not
 // depend on the owner.
 func (s Spec) normal() (Spec, error) {
-	if s.Size < 0 || s.MaxBytes < 0 {
-		return s, fmt.Errorf("%w: channel %q: Size %d and MaxBytes %d must not be negative; 0 is the default",
-			ErrBadSpec, s.Name, s.Size, s.MaxBytes)
+	if s.Size < 0 || s.Size > MaxSize || s.MaxBytes < 0 {
+		return s, fmt.Errorf("%w: channel %q: Size %d and MaxBytes %d must not be negative, and Size at most %d; 0 is the default",
+			ErrBadSpec, s.Name, s.Size, s.MaxBytes, MaxSize)
 	}
 	if (s.Kind == Pull) != (s.Pull != nil) || s.Continuous && s.Kind != Pull {
 		return s, fmt.Errorf("%w: channel %q: a Pull function belongs to channels of kind Pull, and Continuous to them alone",

@@ -2,6 +2,8 @@ package scope
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,27 +30,31 @@ type EventStream struct {
 	turn      uint32
 	tag       cursor.Tag // of the address, in every cursor
 	greeted   bool
-	stopping  bool // the site shuts down
+	stopping  bool // it ends, and its reader is to come back
 	over      bool
 	gone      bool
+	writing   bool               // what was collected last is not known to be written
 	beat      atomic.Bool        // a heartbeat is due
 	said      []func(*sse.Batch) // what commands have to say
 	only      [1]*siteReader     // holds sites while there is one
+	writes    uint32             // batches that were written, not settled
 
 	started  atomic.Bool // wake is set
-	asked    atomic.Bool // a question about it is open
 	wake     func()
 	site     *Site
 	timer    *wheel.Timer
 	names    atomic.Pointer[[]string] // of the site channels heard; nil for none, or where nobody asks
 	reader   Reader
-	address  string // the reader's, on the network
-	query    int32  // the length of the address's query
-	native   bool   // unlimited channels are read without a command
-	brief    bool   // it ends when everything was said
-	own      bool   // the address names a process
-	counted  bool   // among those that the Site carries
-	nameless bool   // hello has no id: the cursor presented was none
+	address  string      // the reader's, on the network
+	asked    atomic.Bool // a question about it is open
+	ends     uint32      // when it has its age, in ageUnits of the Site's; 0: never
+	query    uint16      // the length of the address's query
+	native   bool        // unlimited channels are read without a command
+	brief    bool        // it ends when everything was said
+	own      bool        // the address names a process
+	counted  bool        // among those that the Site carries
+	nameless bool        // hello has no id: the cursor presented was none
+	aged     bool        // stopping, for its age alone
 }
 
 // Start lets the event stream call wake when there is something to collect.
@@ -65,21 +71,34 @@ func (s *EventStream) Start(wake func()) {
 			r.channel.arm(r, wake)
 		}
 	}
+	s.ends = s.site.endOfAge()
 	s.timer = s.site.wheel.After(s.period(), s.tick)
 }
 
-// period is the time to the next heartbeat.
-func (s *EventStream) period() time.Duration { return jitter(s.site.config.Heartbeat, 0.1) }
+// period is the time to the next heartbeat, or to the end of the event stream's age.
+func (s *EventStream) period() time.Duration {
+	period := jitter(s.site.config.Heartbeat, 0.1)
+	if s.ends > 0 && !s.stopping {
+		period = min(period, s.left())
+	}
+	return period
+}
 
 // tick runs on the wheel's goroutine.
 func (s *EventStream) tick() {
+	s.mu.Lock()
+	if s.gone {
+		s.mu.Unlock()
+		return
+	}
+	if s.ends > 0 && !s.stopping && s.left() <= 0 {
+		s.stopping, s.aged = true, true
+	}
+	s.settle()
+	s.timer.Reset(s.period())
+	s.mu.Unlock()
 	s.beat.Store(true)
 	s.Wake()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.gone {
-		s.timer.Reset(s.period())
-	}
 }
 
 // Wake has the event stream collected. It never blocks, and may be called under
@@ -104,6 +123,7 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 	if s.stopping {
 		return s.stop(b)
 	}
+	s.written()
 	events := b.Events()
 	if s.greeted {
 		for _, p := range s.processes {
@@ -114,12 +134,14 @@ func (s *EventStream) Collect(b *sse.Batch, budget int) (more bool, err error) {
 	settled := s.brief && s.settled() // asked first: what comes while this merges is said the next time
 	more = s.sayAll(b, budget) || s.merge(b, budget)
 	wrote := b.Events() > events
+	s.writing = wrote
 	switch due := s.beat.Load() && s.beat.Swap(false); {
 	case !more && (!s.live() || s.brief && due || settled):
 		s.over = true
 		return false, io.EOF
 	case due && !wrote:
 		b.Event(nil, "comet:hb", nil)
+		s.writing = true
 	}
 	return more || wrote && s.paced(), nil
 }
@@ -277,6 +299,9 @@ func (s *EventStream) unmoved(a cursor.Appender) cursor.Appender {
 			return a.Index(int(r.address), r.at, true)
 		}
 	}
+	if s.live() { // with channels that are not to be had, which is still to be said
+		return a
+	}
 	return a.Over()
 }
 
@@ -322,13 +347,30 @@ func (s *EventStream) shutdown() {
 // stop tells when to come back (rule 12).
 func (s *EventStream) stop(b *sse.Batch) (bool, error) {
 	s.over = true
-	b.Retry(s.site.away())
+	sayAway(b, s.absence())
 	return false, io.EOF
+}
+
+// absence is how long the reader is told to stay away.
+func (s *EventStream) absence() time.Duration {
+	s.site.mu.Lock()
+	defer s.site.mu.Unlock()
+	if s.aged {
+		return jitter(s.site.hooks.Retry, 0.25) // alone, as after a cut
+	}
+	return s.site.away(!s.counted)
+}
+
+// listStreams returns the event streams of now.
+func (s *Site) listStreams() []*EventStream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.streams))
 }
 
 // Gone ends the event stream: its processes are away from now on. cause is why the
 // connection ended, nil for a clean end. Only the first call does anything.
-func (s *EventStream) Gone(error) {
+func (s *EventStream) Gone(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
@@ -344,6 +386,11 @@ func (s *EventStream) Gone(error) {
 	for _, p := range s.processes {
 		p.leave()
 	}
+	if cause == nil {
+		s.written()
+	}
+	s.settle()
+	s.site.causes.count(s.causeOf(cause))
 	s.site.streamGone(s)
 }
 
@@ -369,7 +416,7 @@ func (s *Site) streamGone(es *EventStream) {
 	if es.counted {
 		s.carried.leave(&s.config, es.reader.Session, es.address)
 	}
-	if s.leaving && s.carried.all == 0 && es.counted {
+	if !s.departure.begun.IsZero() && s.carried.all == 0 && es.counted {
 		close(s.drained)
 	}
 }

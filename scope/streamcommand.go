@@ -14,12 +14,12 @@ import (
 // attach carries the process of place from its number on. One that it carries
 // already goes back to the number, if its page said one that is before where it is:
 // it has missed what it was told.
-func (s *EventStream) attach(ctx context.Context, session string, place cursor.Process, said bool) (Reply, error) {
+func (s *EventStream) attach(ctx context.Context, by Reader, place cursor.Process, said bool) (Reply, error) {
 	p, owner := s.site.whereIs(place.Token)
 	if owner != "" {
-		return s.attachFrom(ctx, owner, place, said)
+		return s.attachFrom(ctx, owner, by.User, place, said)
 	}
-	if p == nil || !p.isOf(session) {
+	if p == nil || !p.isOf(by.Session) {
 		return Reply{}, noProcess()
 	}
 	after := func() {}
@@ -31,7 +31,7 @@ func (s *EventStream) attach(ctx context.Context, session string, place cursor.P
 		return reply, err
 	}
 	r := s.newReader(place)
-	after = r.hear(p, arrival{number: place.Number})
+	after = r.hear(p, arrival{number: place.Number, user: by.User})
 	s.greetProcess(r)
 	return Reply{State: "attached", K: r.slot}, nil
 }
@@ -39,7 +39,7 @@ func (s *EventStream) attach(ctx context.Context, session string, place cursor.P
 // attachFrom attaches a process of another node: it is carried once that has
 // answered. Until then it is not asked for a second time: the two would be each
 // other's newer one.
-func (s *EventStream) attachFrom(ctx context.Context, owner string, place cursor.Process, said bool) (Reply, error) {
+func (s *EventStream) attachFrom(ctx context.Context, owner, user string, place cursor.Process, said bool) (Reply, error) {
 	arrived, first := s.site.node.comes(coming{s, place.Token})
 	if !first {
 		return Reply{}, notReached(errAway)
@@ -51,7 +51,7 @@ func (s *EventStream) attachFrom(ctx context.Context, owner string, place cursor
 	if done || err != nil {
 		return reply, err
 	}
-	source := s.relay(owner, place.Token, arrival{number: place.Number})
+	source := s.relay(owner, place.Token, arrival{number: place.Number, user: user})
 	if err := source.wait(ctx); err != nil {
 		source.leave()
 		return Reply{}, notReached(err)

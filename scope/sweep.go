@@ -33,7 +33,7 @@ func (s *Site) startSweeps() {
 func (s *Site) watchSessions() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.down {
+	if !s.closing {
 		s.startSweeps()
 	}
 }
@@ -53,7 +53,7 @@ func (s *Site) arm(w *sweep, ask func()) {
 	s.wheel.After(s.config.Heartbeat*3/4, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if w.armed = false; s.down || !s.heard() {
+		if w.armed = false; s.closing || !s.heard() {
 			return
 		}
 		s.work.Add(1)
@@ -62,7 +62,7 @@ func (s *Site) arm(w *sweep, ask func()) {
 			ask()
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if !s.down && s.heard() {
+			if !s.closing && s.heard() {
 				s.arm(w, ask)
 			}
 		}()
@@ -89,13 +89,7 @@ func (s *Site) askSessions() {
 // askReaders takes away what readers may not hear any more.
 func (s *Site) askReaders() {
 	s.takeBack()
-	s.mu.Lock()
-	streams := make([]*EventStream, 0, len(s.streams))
-	for es := range s.streams {
-		streams = append(streams, es)
-	}
-	s.mu.Unlock()
-	ask(s, streams, func(ctx context.Context, es *EventStream) { es.recheck(ctx) })
+	ask(s, s.listStreams(), func(ctx context.Context, es *EventStream) { es.recheck(ctx) })
 }
 
 // askable is what a question can be about: one at a time.

@@ -277,5 +277,5 @@ func tag(t *testing.T, query string) string {
 
 // untagged is wire without what the cursors have of their address.
 func untagged(events []heard) string {
-	return regexp.MustCompile(`(?m)^_...~`).ReplaceAllString(wire(events), "")
+	return regexp.MustCompile(`(?m)^_...~?`).ReplaceAllString(wire(events), "")
 }
