@@ -21,7 +21,8 @@ type Config struct {
 	// Size is how many values are kept, exactly: of a site, the last ones, for
 	// all readers; of a client process, those not yet sent and, besides, as
 	// many of those sent. There it bounds a burst, also for a fast reader: what
-	// is sent faster than the connection takes it, waits. Default: 1000.
+	// is sent faster than the connection takes it, waits. Default: 1000; at
+	// most 1<<30.
 	Size int
 	// MaxBytes bounds the values kept in bytes too. Default: 8 MiB.
 	MaxBytes int

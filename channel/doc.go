@@ -51,7 +51,7 @@
 //		return page(c, url)
 //	})
 //	app.Post("/messages", func(c *fiber.Ctx) error {
-//		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
+//		return posts.Send(c.UserContext(), Message{Text: c.FormValue("text")})
 //	})
 //
 // and in the page

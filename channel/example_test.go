@@ -507,3 +507,97 @@ func ExamplePanicError() {
 	// true
 	// channel broken: panic: runtime error: index out of range [0] with length 0
 }
+
+// All tabs of a user hear it, and nobody else: Eliom's Os_notif. A tab is the user's
+// whom Config.User names.
+func ExampleNotify() {
+	type Notice struct{ Text string }
+	site := scope.NewSite()
+	notices, err := channel.Notify[Notice](site, channel.Config{Name: "notices"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tab := must(site.NewProcess("session")) // in a handler: comet.ClientProcess(c)
+	tab.BelongsTo("ann")                    // which comet.ClientProcess does
+	mine, err := notices.For(tab)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	page := must(openAs(site, "ann", tab, mine)) // comet.Open(c, mine)
+
+	reach, err := notices.ToUser(context.Background(), "ann", Notice{"your build is done"})
+	fmt.Println(reach.Tabs, "tab", err)
+	page.show(1)
+	// Output:
+	// 1 tab <nil>
+	// notices {"Text":"your build is done"}
+}
+
+func ExampleNotifier_ToSession() {
+	site := scope.NewSite()
+	notices := must(channel.Notify[string](site, channel.Config{Name: "notices", Encoding: channel.Text}))
+	first, second := must(site.NewProcess("session")), must(site.NewProcess("session"))
+	must(notices.For(first))
+	must(notices.For(second))
+	reach, err := notices.ToSession(context.Background(), first.Session(), "you are logged in elsewhere")
+	fmt.Println(reach.Tabs, "tabs", err)
+	must(open(site, second)).show(1)
+	// Output:
+	// 2 tabs <nil>
+	// notices you are logged in elsewhere
+}
+
+// A presence channel: who hears another channel, as it changes. Grace is left at its
+// default in apps.
+func ExampleChannel_Presence() {
+	site := scope.NewSite()
+	defer site.Shutdown(context.Background())
+	_, stream := channel.Push[string]()
+	chat := must(channel.Create(site, stream, channel.Config{Name: "chat"}))
+	changes := channel.FromSeq(chat.Presence(channel.PresenceConfig{Grace: -1}))
+	here := must(channel.Create(site, changes, channel.Config{Name: "here"}))
+
+	onlooker := must(open(site, nil, here))
+	ann := must(openAs(site, "ann", nil, chat))
+	onlooker.show(1)
+	ann.leave()
+	onlooker.show(1)
+	onlooker.leave()
+	// Output:
+	// here {"user":"ann","here":true,"count":1}
+	// here {"user":"ann","here":false,"count":0}
+}
+
+func ExampleChannel_Readers() {
+	site := scope.NewSite()
+	_, stream := channel.Push[string]()
+	chat := must(channel.Create(site, stream, channel.Config{Name: "chat"}))
+	must(openAs(site, "ann", nil, chat))
+	must(openAs(site, "ann", nil, chat))
+	fmt.Printf("%+v\n", chat.Readers())
+	// Output:
+	// {Streams:2 Sessions:1 Users:1 Nodes:1 Silent:0}
+}
+
+// Of the whole app: where the engine is shared, every other node is asked.
+func ExampleChannel_AllReaders() {
+	engine := memory.New(memory.Config{Nodes: true}) // as a NATS cluster's
+	var chats []*channel.Channel[string]
+	for range 2 {
+		site := scope.NewSite(scope.SiteConfig{Engine: engine})
+		_, stream := channel.Push[string]()
+		defer site.Shutdown(context.Background())
+		chats = append(chats, must(channel.Create(site, stream, channel.Config{Name: "chat"})))
+		must(site.NewProcess("session")) // waits until the node is known
+		defer must(openAs(site, "ann", nil, chats[len(chats)-1])).leave()
+	}
+	readers, err := chats[0].AllReaders(context.Background())
+	if errors.Is(err, channel.ErrSilent) {
+		fmt.Println("at least")
+	}
+	fmt.Println(readers.Streams, "event streams on", readers.Nodes, "nodes, of", readers.Users, "user")
+	// Output:
+	// 2 event streams on 2 nodes, of 1 user
+}

@@ -19,6 +19,7 @@ import (
 // puts on the wire.
 type page struct {
 	site   *scope.Site
+	user   string
 	query  string
 	stream *scope.EventStream
 	wake   chan struct{}
@@ -28,11 +29,16 @@ type page struct {
 
 // open is what comet.Open and the browser's first request come to.
 func open(site *scope.Site, p *scope.ClientProcess, refs ...scope.Ref) (*page, error) {
+	return openAs(site, "", p, refs...)
+}
+
+// openAs is open by whom Config.User names.
+func openAs(site *scope.Site, user string, p *scope.ClientProcess, refs ...scope.Ref) (*page, error) {
 	link, err := site.Link(context.Background(), p, len("/comet"), refs...)
 	if err != nil {
 		return nil, err
 	}
-	pg := &page{site: site, query: link.Query, wake: make(chan struct{}, 1)}
+	pg := &page{site: site, user: user, query: link.Query, wake: make(chan struct{}, 1)}
 	return pg, pg.connect()
 }
 
@@ -53,7 +59,7 @@ func (pg *page) connect() error {
 
 func (pg *page) request() scope.Request {
 	return scope.Request{
-		Query: pg.query, LastEventID: pg.lastID, Reconnect: pg.lastID != "", Reader: scope.Reader{Session: "session"},
+		Query: pg.query, LastEventID: pg.lastID, Reconnect: pg.lastID != "", Reader: scope.Reader{Session: "session", User: pg.user},
 	}
 }
 
@@ -75,7 +81,7 @@ func (pg *page) now() (heard []string) {
 	}
 	r := sse.NewReader(&all, sse.ReaderConfig{LastEventID: pg.lastID})
 	for e, err := r.Next(); err == nil; e, err = r.Next() {
-		if e.Name != "comet:hello" && e.Name != "comet:hb" {
+		if e.Name != "comet:hello" && e.Name != "comet:hb" && e.Name != "comet:away" {
 			heard = append(heard, strings.TrimSpace(e.Name+" "+string(e.Data)))
 		}
 	}

@@ -101,12 +101,23 @@ func decodeStrictly[T any](data []byte) (v T, err error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&v); err != nil {
-		return v, fmt.Errorf("the value is not what is taken here: %s", strings.TrimPrefix(err.Error(), "json: "))
+		return v, fmt.Errorf("the value is not what is taken here: %s", briefly(strings.TrimPrefix(err.Error(), "json: ")))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return v, errors.New("more than one JSON value: put each into a field value of its own")
 	}
 	return v, nil
+}
+
+// maxComplaint is how many bytes of what encoding/json says are told. It names the
+// field, and a page may have sent any name: escaped it is four times as long.
+const maxComplaint = 200
+
+func briefly(complaint string) string {
+	if len(complaint) <= maxComplaint {
+		return complaint
+	}
+	return strings.ToValidUTF8(complaint[:maxComplaint], "") + "…"
 }
 
 func nillable(t reflect.Type) bool {

@@ -35,7 +35,9 @@ func Push[T any](config ...StreamConfig) (*Sender[T], *Stream[T]) {
 // Nil means that the channel keeps the value, or, in front of an unlimited
 // channel or a clone's head, that it waits there. Send waits only for a shared
 // engine, for at most as long as ctx lasts; values of one channel are stored in
-// the order in which Send was called. Errors:
+// the order in which Send was called. In a Fiber handler ctx is c.UserContext():
+// c.Context() is fasthttp's request, and who waits on it races with the app's
+// Shutdown (fasthttp #1907, mended by its #2402). Errors:
 //   - ErrUnclaimed: no channel uses the stream; nothing is kept. That changes
 //     with the first Create.
 //   - ErrClosed: the channel has ended, or the stream was closed; no later Send
