@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"doctor":                     {"sse"},
 	"cmd/comet-doctor":           {"doctor"},
 	"client":                     {},
+	"comettest":                  {"channel", "scope", "sse"},
 	"typescript":                 {},
 	"channel":                    {"scope", "engine"},
 	"scope":                      {"sse", "engine", "engine/memory", "internal/ring", "internal/mailbox", "internal/cursor", "internal/wheel"},
@@ -41,8 +42,8 @@ var arrows = map[string][]string{
 
 // outside are the packages beyond the standard library, and who may import them.
 var outside = map[string][]string{
-	"github.com/gofiber/fiber/v2":          {"", "middleware", "examples/chat", "examples/mailcount"},
-	"github.com/gofiber/storage/memory/v2": {"middleware"},
+	"github.com/gofiber/fiber/v2":          {"", "middleware", "comettest", "examples/chat", "examples/mailcount"},
+	"github.com/gofiber/storage/memory/v2": {"middleware", "comettest"},
 	"github.com/valyala/fasthttp":          {"middleware", "internal/wire"},
 	"github.com/klauspost/compress":        {"internal/wire"},
 	"golang.org/x/sys":                     {"internal/wire"},

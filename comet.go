@@ -1,6 +1,9 @@
 package comet
 
 import (
+	"log/slog"
+	"net"
+
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/ocsigo/comet/middleware"
@@ -78,6 +81,16 @@ func Scripts(c *fiber.Ctx, site ...*scope.Site) (string, error) {
 // [middleware.EndSession].
 func EndSession(c *fiber.Ctx, site ...*scope.Site) error { return middleware.EndSession(c, site...) }
 
+// Listener returns ln for app.Listener, with an Accept that waits out what passes, as
+// when no descriptor is left: see [middleware.Listener].
+func Listener(ln net.Listener, log ...*slog.Logger) net.Listener {
+	return middleware.Listener(ln, log...)
+}
+
 // Doctor returns a handler that proves whether event streams arrive through
 // whatever lies before the app: see [middleware.Doctor].
 func Doctor() fiber.Handler { return middleware.Doctor() }
+
+// Inspect returns a handler that shows site live, for the app to put behind its own
+// authorization: see [middleware.Inspect].
+func Inspect(site *scope.Site) fiber.Handler { return middleware.Inspect(site) }

@@ -12,6 +12,7 @@
 //     endpoint, and what to mind about other middlewares.
 //   - engine: where a site channel's log is kept.
 //   - sse: how an event stream is written.
+//   - comettest: tabs for an app's own tests, in fake time where these want it.
 //
 // # In short
 //
@@ -25,7 +26,7 @@
 //		// … a page with new EventSource(url).addEventListener("chat", …)
 //	})
 //	app.Post("/messages", func(c *fiber.Ctx) error {
-//		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
+//		return posts.Send(c.UserContext(), Message{Text: c.FormValue("text")})
 //	})
 //
 // A handler whose page has channels of its own calls [ClientProcess] first, makes
@@ -59,7 +60,15 @@
 // Processes that share an engine (SiteConfig.Engine: the modules engine/nats and
 // engine/redis) and the sessions' storage are the nodes of one app: tabs come to any
 // of them, and all of the above holds. A client process lives on the node that made
-// it; when that dies, its page hears gone. [Ready] is for a load balancer's probe.
+// it; when that dies, its page hears gone.
+//
+// # In production
+//
+// Call the Site's Shutdown before Fiber's: readers are told when to come back, spread
+// over SiteConfig.DrainOver. [Listener] is for app.Listener, [Ready] for a balancer,
+// [Inspect] for an operator and [Doctor] for whatever lies between; the modules
+// metrics/prometheus and metrics/otel show the Site's Stats. docs/production.md has a
+// whole app to copy.
 //
 // # What is not
 //

@@ -1,22 +1,20 @@
 package comet_test
 
 import (
-	"bufio"
 	"context"
-	"fmt"
 	"html"
-	"net"
-	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/ocsigo/comet"
 	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/scope"
-	"github.com/ocsigo/comet/sse"
 )
 
 type Message struct {
@@ -49,7 +47,7 @@ func chat(app *fiber.App) (*scope.Site, error) {
 		return page(c, url) // new EventSource(url).addEventListener("chat", …)
 	})
 	app.Post("/messages", func(c *fiber.Ctx) error {
-		return posts.Send(c.Context(), Message{Text: c.FormValue("text")})
+		return posts.Send(c.UserContext(), Message{Text: c.FormValue("text")})
 	})
 	// README: end
 	return site, nil
@@ -75,70 +73,35 @@ func mailcount(app *fiber.App) {
 	// README: end
 }
 
-// Example is the program of the README, with one browser tab on each page.
-func Example() {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	site, err := chat(app)
-	if err != nil {
-		panic(err)
-	}
-	mailcount(app)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	go func() { _ = app.Listener(listener) }()
-	origin := "http://" + listener.Addr().String()
-
-	post, err := http.Post(origin+"/messages", "application/x-www-form-urlencoded", strings.NewReader("text=hello"))
-	if err != nil {
-		panic(err)
-	}
-	post.Body.Close()
-	hear(origin, "/", "chat")
-	hear(origin, "/inbox", "unread")
-
-	if err := site.Shutdown(context.Background()); err != nil {
-		panic(err)
-	}
-	_ = app.Shutdown()
-	// Output:
-	// chat: {"text":"hello"}
-	// unread: 3
+// TestProgram is the program of the README, with a person at each page.
+func TestProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := fiber.New(fiber.Config{DisableStartupMessage: true})
+		site, err := chat(app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mailcount(app)
+		browser := comettest.Serve(t, app, site).Browser()
+		browser.Post("/messages", url.Values{"text": {"hello"}}).Want(200)
+		if m := comettest.Next[Message](open(browser, "/"), "chat"); m.Text != "hello" {
+			t.Errorf("heard %q of history", m.Text)
+		}
+		inbox := open(browser, "/inbox")
+		for range 2 {
+			if n := comettest.Next[int](inbox, "unread"); n != 3 {
+				t.Errorf("%d are unread", n)
+			}
+			inbox.Nothing()
+			inbox.Pull("unread")
+		}
+	})
 }
 
-// hear opens a page as a browser does, and prints the first event of a name.
-func hear(origin, path, name string) {
-	get := func(path string, cookies []*http.Cookie) *http.Response {
-		request, err := http.NewRequest(http.MethodGet, origin+path, nil)
-		if err != nil {
-			panic(err)
-		}
-		for _, cookie := range cookies {
-			request.AddCookie(cookie)
-		}
-		response, err := http.DefaultTransport.RoundTrip(request)
-		if err != nil {
-			panic(err)
-		}
-		return response
-	}
-	response := get(path, nil)
-	defer response.Body.Close()
-	text, _ := bufio.NewReader(response.Body).ReadString('>')
-	url := html.UnescapeString(strings.Split(text, `"`)[3])
-
-	stream := get(url, response.Cookies())
-	defer stream.Body.Close()
-	for event, err := range sse.Read(stream.Body) {
-		if err != nil {
-			panic(err)
-		}
-		if event.Name == name {
-			fmt.Printf("%s: %s\n", name, event.Data)
-			return
-		}
-	}
+func open(browser *comettest.Browser, path string) *comettest.Tab {
+	tab := browser.Open(path)
+	tab.Connect(tab.Page.Find(`content="([^"]*)"`))
+	return tab
 }
 
 // TestREADME: the program that the README shows is the one above, which runs.

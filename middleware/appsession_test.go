@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/session"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
 )
@@ -72,25 +73,25 @@ func (l *loginApp) with(f func(*fiber.Ctx, *session.Session) error) fiber.Handle
 	}
 }
 
-func (l *loginApp) post(path string) answer {
+func (l *loginApp) post(path string) comettest.Answer {
 	l.t.Helper()
-	a := l.do("POST", path, "")
-	if a.status != 200 {
-		l.t.Fatalf("POST %s: %d %s", path, a.status, a.body)
+	a := l.Do("POST", path, "")
+	if a.Status != 200 {
+		l.t.Fatalf("POST %s: %d %s", path, a.Status, a.Body)
 	}
 	return a
 }
 
 // heard opens the tab's stream and waits until it stands.
-func (l *loginApp) heard(address string) *eventSource {
+func (l *loginApp) heard(address string) *comettest.Tab {
 	l.t.Helper()
-	es := l.open(address)
-	es.expect("mine", "hello")
+	es := l.Listen(address)
+	es.Expect("mine", "hello")
 	return es
 }
 
 // goesOn says something in the tab's private channel and hears it.
-func (l *loginApp) goesOn(es *eventSource, token string) {
+func (l *loginApp) goesOn(es *comettest.Tab, token string) {
 	l.t.Helper()
 	p := l.tabs.of(token)
 	if err := p.Err(); err != nil {
@@ -100,20 +101,20 @@ func (l *loginApp) goesOn(es *eventSource, token string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if a := l.do("GET", "/", "", "Comet-Process", token); a.status != 200 {
-		l.t.Errorf("a request of the tab: %d %s", a.status, a.body)
+	if a := l.Do("GET", "/", "", "Comet-Process", token); a.Status != 200 {
+		l.t.Errorf("a request of the tab: %d %s", a.Status, a.Body)
 	}
 	h.Close()
 }
 
-func isNobody(a answer) bool { return a.body == "<nil>" }
+func isNobody(a comettest.Answer) bool { return a.Body == "<nil>" }
 
 // A page without a process leaves the app's sessions alone: none is begun, none
 // is read.
 func TestAppSessionStaticPage(t *testing.T) {
 	l := newLoginApp(t, session.Config{})
-	if a := l.get("/static"); a.header.Get("Set-Cookie") != "" || len(l.storage.keys()) != 0 {
-		t.Errorf("a static page began a session: %v, %v", a.header, l.storage.keys())
+	if a := l.get("/static"); a.Header.Get("Set-Cookie") != "" || len(l.storage.keys()) != 0 {
+		t.Errorf("a static page began a session: %v, %v", a.Header, l.storage.keys())
 	}
 }
 
@@ -122,13 +123,13 @@ func TestAppSessionStaticPage(t *testing.T) {
 func TestAppSessionKeepsTheLogin(t *testing.T) {
 	l := newLoginApp(t, session.Config{})
 	l.post("/login?as=ann")
-	cookie := l.cookies()[0].Value
+	cookie := l.Cookies()[0].Value
 	token, address := l.tab("/")
 	es := l.heard(address)
-	if got := l.get("/me").body; got != "ann" {
+	if got := l.get("/me").Body; got != "ann" {
 		t.Errorf("after the first comet request the user is %s", got)
 	}
-	if got := l.cookies(); len(got) != 1 || got[0].Value != cookie {
+	if got := l.Cookies(); len(got) != 1 || got[0].Value != cookie {
 		t.Errorf("the cookies are %v, want the app's own unchanged", got)
 	}
 	if n := len(l.storage.keys()); n != 1 {
@@ -142,13 +143,13 @@ func TestAppSessionKeepsTheLogin(t *testing.T) {
 func TestAppSessionBeginsWithAProcess(t *testing.T) {
 	l := newLoginApp(t, session.Config{})
 	token, address := l.tab("/")
-	if len(l.storage.keys()) != 1 || len(l.cookies()) != 1 || l.cookies()[0].Name != "session_id" {
-		t.Fatalf("sessions %v, cookies %v", l.storage.keys(), l.cookies())
+	if len(l.storage.keys()) != 1 || len(l.Cookies()) != 1 || l.Cookies()[0].Name != "session_id" {
+		t.Fatalf("sessions %v, cookies %v", l.storage.keys(), l.Cookies())
 	}
 	es := l.heard(address)
 	l.post("/login")
 	l.goesOn(es, token)
-	if got := l.get("/me").body; got != "ann" {
+	if got := l.get("/me").Body; got != "ann" {
 		t.Errorf("the user is %s", got)
 	}
 }
@@ -189,7 +190,7 @@ func TestAppSessionFreshInTheHandler(t *testing.T) {
 			for _, visit := range []string{"first", "second"} {
 				token, address := l.tab("/page")
 				es := l.heard(address)
-				if got := l.get("/me").body; got != "bob" {
+				if got := l.get("/me").Body; got != "bob" {
 					t.Errorf("%s visit: the user is %s", visit, got)
 				}
 				l.goesOn(es, token)
@@ -208,9 +209,9 @@ func TestAppSessionRegenerate(t *testing.T) {
 	l.post("/login")
 	token, address := l.tab("/")
 	es := l.heard(address)
-	before := l.cookies()[0].Value
+	before := l.Cookies()[0].Value
 	l.post("/regenerate")
-	if l.cookies()[0].Value == before {
+	if l.Cookies()[0].Value == before {
 		t.Fatal("the app did not regenerate")
 	}
 	l.goesOn(es, token)
@@ -230,14 +231,14 @@ func TestAppSessionLogout(t *testing.T) {
 			l.post("/login")
 			_, address := l.tab("/")
 			es := l.heard(address)
-			other := newBrowser(t, l.origin)
+			other := l.another()
 			otherToken, _ := other.tab("/")
-			start := time.Now()
+			start, lost := time.Now(), overslept(t)
 			l.post(path)
-			es.expect("comet:gone", "")
-			es.ended()
-			if took := time.Since(start); took > 900*time.Millisecond {
-				t.Errorf("gone came after %v, as if by the heartbeat", took)
+			es.Expect("comet:gone", "")
+			es.Ended()
+			if took := time.Since(start) - lost(); took > 900*time.Millisecond {
+				t.Errorf("gone came after %v, as if by the heartbeat, and %v in which nothing ran", took, lost())
 			}
 			if l.tabs.of(otherToken).Err() != nil {
 				t.Error("another session's process ended")
@@ -254,11 +255,11 @@ func TestAppSessionVanishes(t *testing.T) {
 	l := newLoginApp(t, session.Config{})
 	_, address := l.tab("/")
 	es := l.heard(address)
-	if err := l.store.Delete(l.cookies()[0].Value); err != nil { // as expiry and other servers do
+	if err := l.store.Delete(l.Cookies()[0].Value); err != nil { // as expiry and other servers do
 		t.Fatal(err)
 	}
-	es.expect("comet:gone", "")
-	es.ended()
+	es.Expect("comet:gone", "")
+	es.Ended()
 }
 
 // A record that lost its key to a Save that Comet did not see, likewise.
@@ -266,13 +267,13 @@ func TestAppSessionLosesItsKeyElsewhere(t *testing.T) {
 	t.Parallel()
 	l := newLoginApp(t, session.Config{})
 	l.post("/login")
-	old := l.storage.records[l.cookies()[0].Value]
+	old := l.storage.records[l.Cookies()[0].Value]
 	_, address := l.tab("/")
 	es := l.heard(address)
-	if err := l.storage.Set(l.cookies()[0].Value, old, time.Hour); err != nil {
+	if err := l.storage.Set(l.Cookies()[0].Value, old, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	es.expect("comet:gone", "")
+	es.Expect("comet:gone", "")
 }
 
 // Save is last-write-wins: a handler that read the session before there was a
@@ -297,7 +298,7 @@ func TestAppSessionKeyLostToAConcurrentSave(t *testing.T) {
 	wg.Wait()
 	l.goesOn(es, token)
 	l.heard(address)
-	if got := l.get("/me").body; got != "ann" {
+	if got := l.get("/me").Body; got != "ann" {
 		t.Errorf("the user is %s", got)
 	}
 }
@@ -344,7 +345,7 @@ func TestAppSessionExpiryIsTheApps(t *testing.T) {
 		}))
 	})
 	l.tab("/short")
-	id := l.cookies()[0].Value
+	id := l.Cookies()[0].Value
 	if got := l.storage.lives[id]; got != 90*time.Second {
 		t.Errorf("the record lives %v, want what the handler set", got)
 	}
@@ -357,9 +358,9 @@ func TestAppSessionEndSession(t *testing.T) {
 	_, address := l.tab("/")
 	es := l.heard(address)
 	l.post("/end")
-	es.expect("comet:gone", "")
-	es.ended()
-	if got := l.get("/me").body; got != "ann" {
+	es.Expect("comet:gone", "")
+	es.Ended()
+	if got := l.get("/me").Body; got != "ann" {
 		t.Errorf("the user is %s", got)
 	}
 }
@@ -367,42 +368,40 @@ func TestAppSessionEndSession(t *testing.T) {
 // Every KeyLookup of Fiber's store works.
 func TestAppSessionByHeader(t *testing.T) {
 	l := newLoginApp(t, session.Config{KeyLookup: "header:X-Session"})
-	id := l.post("/login").header.Get("X-Session")
+	id := l.post("/login").Header.Get("X-Session")
 	if id == "" {
 		t.Fatal("the store names no session")
 	}
 	named := []string{"X-Session", id}
 	token, address := l.tab("/", named...)
-	es := l.open(address, named...)
-	es.expect("mine", "hello")
-	if got := l.get("/me", named...).body; got != "ann" {
+	es := l.Listen(address, named...)
+	es.Expect("mine", "hello")
+	if got := l.get("/me", named...).Body; got != "ann" {
 		t.Errorf("the user is %s", got)
 	}
-	moved := l.do("POST", "/regenerate", "", named...).header.Get("X-Session")
+	moved := l.Do("POST", "/regenerate", "", named...).Header.Get("X-Session")
 	if moved == "" || moved == id {
 		t.Fatal("the app did not regenerate")
 	}
 	if err := l.tabs.of(token).Err(); err != nil {
 		t.Fatalf("Regenerate ended the process: %v", err)
 	}
-	l.open(address, "X-Session", moved).expect("mine", "hello")
-	l.do("POST", "/destroy", "", "X-Session", moved)
+	l.Listen(address, "X-Session", moved).Expect("mine", "hello")
+	l.Do("POST", "/destroy", "", "X-Session", moved)
 	eventually(t, "Destroy ends the process", func() bool { return l.tabs.of(token).Err() != nil })
 }
 
 func TestAppSessionByQuery(t *testing.T) {
 	l := newLoginApp(t, session.Config{KeyLookup: "query:sid"})
-	id := l.post("/login").cookie("sid").Value // Fiber answers by cookie there too
-	l.forget()
-	if got := l.get("/me?sid=" + id).body; got != "ann" {
+	id := l.post("/login").Cookie("sid").Value // Fiber answers by cookie there too
+	l.Forget()
+	if got := l.get("/me?sid=" + id).Body; got != "ann" {
 		t.Fatalf("the user is %s", got)
 	}
-	l.forget()
+	l.Forget()
 	_, address := l.tab("/?sid=" + id)
-	es := l.open(address + "&sid=" + id)
-	if e, ok := es.next(); ok && e.Name == "comet:gone" {
-		t.Error("the session in the query was not found")
-	}
+	es := l.Listen(address + "&sid=" + id)
+	es.Expect("mine", "hello") // and not gone: the session in the query was found
 }
 
 // A failing storage is not a logout.
@@ -419,14 +418,16 @@ func TestAppSessionFailingStorage(t *testing.T) {
 		t.Errorf("the process ended: %v", err)
 	}
 	// A session that only the storage knows: the stream is told to come again.
-	stranger := newBrowser(t, l.origin)
-	resp := stranger.open(address, "Cookie", "session_id=unknown").resp
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
-		t.Errorf("the answer is %d %v, want a 200 that a native EventSource comes back after", resp.StatusCode, resp.Header)
+	stranger := l.another()
+	lost := stranger.Listen(address, "Cookie", "session_id=unknown")
+	lost.Answer().Want(200) // that a native EventSource comes back after
+	if state := lost.State(); state == comettest.Closed {
+		t.Errorf("it does not:\n%s", lost.Transcript())
 	}
-	a := stranger.do("POST", address, "pull=x", "Cookie", "session_id=unknown")
-	if a.status != 503 {
-		t.Errorf("a command: %d, want 503", a.status)
+	lost.Close()
+	a := stranger.Do("POST", address, "pull=x", "Cookie", "session_id=unknown")
+	if a.Status != 503 {
+		t.Errorf("a command: %d, want 503", a.Status)
 	}
 	if strings.Count(l.log.String(), "disk on fire") != 1 {
 		t.Errorf("the failure was not logged once:\n%s", l.log.String())
@@ -449,9 +450,9 @@ func TestAppSessionThatCannotBeKept(t *testing.T) {
 			return err
 		})
 	})
-	a := l.do("GET", "/break", "")
-	if a.status != 500 || !strings.Contains(a.body, "disk on fire") {
-		t.Errorf("the page came: %d %s", a.status, a.body)
+	a := l.Do("GET", "/break", "")
+	if a.Status != 500 || !strings.Contains(a.Body, "disk on fire") {
+		t.Errorf("the page came: %d %s", a.Status, a.Body)
 	}
 	if l.tabs.of(token).Err() == nil {
 		t.Error("the process lives on")
@@ -473,9 +474,9 @@ func TestAppSessionOfARefusedProcess(t *testing.T) {
 	})
 	b := serve(t, app)
 	for range 20 {
-		b.forget()
-		if a := b.get("/"); (a.body == "without") != (a.cookie("session_id") == nil) {
-			t.Errorf("%q, with the cookie %v", a.body, a.cookie("session_id"))
+		b.Forget()
+		if a := b.get("/"); (a.Body == "without") != (a.Cookie("session_id") == nil) {
+			t.Errorf("%q, with the cookie %v", a.Body, a.Cookie("session_id"))
 		}
 	}
 	if n := len(storage.keys()); n != 5 {
@@ -498,12 +499,12 @@ func TestAppSessionVanishesUnderARequestThatHangs(t *testing.T) {
 	_, address := l.tab("/")
 	es := l.heard(address)
 	var wg sync.WaitGroup
-	wg.Go(func() { l.do("GET", "/hang", "") })
+	wg.Go(func() { l.Do("GET", "/hang", "") })
 	<-entered
-	if err := l.store.Delete(l.cookies()[0].Value); err != nil { // logged out elsewhere
+	if err := l.store.Delete(l.Cookies()[0].Value); err != nil { // logged out elsewhere
 		t.Fatal(err)
 	}
-	es.expect("comet:gone", "")
+	es.Expect("comet:gone", "")
 	close(release)
 	wg.Wait()
 }
@@ -527,19 +528,22 @@ func TestAppSessionPanicInAHandler(t *testing.T) {
 	recovered.Get("/panic", func(c *fiber.Ctx) error { panic("on purpose") })
 	b := serve(t, recovered)
 	_, address := b.tab("/")
-	es := b.open(address)
-	es.expect("mine", "hello")
-	if a := b.do("GET", "/panic", ""); !strings.Contains(a.body, "on purpose") {
-		t.Fatalf("GET /panic: %s", a.body)
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
+	if a := b.Do("GET", "/panic", ""); !strings.Contains(a.Body, "on purpose") {
+		t.Fatalf("GET /panic: %s", a.Body)
 	}
 	_ = l.storage.Reset()
-	es.expect("comet:gone", "")
+	es.Expect("comet:gone", "")
 }
 
 // Two Comets with one store each have their own key and their own processes.
 func TestAppSessionTwoComets(t *testing.T) {
+	t.Parallel()
 	l := newLoginApp(t, session.Config{}, func(l *loginApp) {
-		inner := newSite(t, scope.SiteConfig{Heartbeat: time.Second})
+		// With its heartbeat it takes a session that was regenerated elsewhere for one that
+		// ended, unless somebody came by the new key before: below, two requests later.
+		inner := newSite(t, scope.SiteConfig{Heartbeat: 10 * time.Second})
 		l.app.Use("/admin", middleware.New(middleware.Config{Site: inner, Session: l.store, Cookie: "admin"}))
 		l.app.Get("/admin/page", l.tabs.page)
 	})
@@ -547,14 +551,14 @@ func TestAppSessionTwoComets(t *testing.T) {
 	_, innerAddress := l.tab("/admin/page")
 	outer, inner := l.heard(outerAddress), l.heard(innerAddress)
 	l.post("/regenerate") // does not pass the inner Comet, whose key goes along all the same
-	again := []*eventSource{l.heard(outerAddress), l.heard(innerAddress)}
-	for _, es := range []*eventSource{outer, inner} {
-		es.expect("comet:superseded", "")
-		es.ended()
+	again := []*comettest.Tab{l.heard(outerAddress), l.heard(innerAddress)}
+	for _, es := range []*comettest.Tab{outer, inner} {
+		es.Expect("comet:superseded", "")
+		es.Ended()
 	}
 	l.post("/destroy") // nor does this: it notices with its heartbeat
 	for _, es := range again {
-		es.expect("comet:gone", "")
+		es.Expect("comet:gone", "")
 	}
 }
 
@@ -564,10 +568,10 @@ func TestAppSessionEverythingAtOnce(t *testing.T) {
 	l := newLoginApp(t, session.Config{})
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)
-	bystander := newBrowser(t, l.origin)
+	bystander := l.another()
 	aside, asideAddress := bystander.tab("/")
-	es := bystander.open(asideAddress)
-	es.expect("mine", "hello")
+	es := bystander.Listen(asideAddress)
+	es.Expect("mine", "hello")
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		random := rand.New(rand.NewPCG(uint64(seed), uint64(worker)))
@@ -577,9 +581,9 @@ func TestAppSessionEverythingAtOnce(t *testing.T) {
 					l.post([]string{"/login", "/regenerate", "/reset", "/destroy", "/end"}[op-2])
 					continue
 				}
-				a := l.do("GET", "/", "") // another tab may log out while the page is made
-				if a.status != 200 && !strings.Contains(a.body, "client process is gone") {
-					t.Errorf("a page: %d %s", a.status, a.body)
+				a := l.Do("GET", "/", "") // another tab may log out while the page is made
+				if a.Status != 200 && !strings.Contains(a.Body, "client process is gone") {
+					t.Errorf("a page: %d %s", a.Status, a.Body)
 				}
 			}
 		})

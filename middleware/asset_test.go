@@ -33,35 +33,35 @@ func TestScripts(t *testing.T) {
 			return c.SendString(path + "comet.js")
 		})
 		b := serve(t, app)
-		path := b.get("/page").body
+		path := b.get("/page").Body
 		kept := b.get(path)
-		if kept.header.Get("Cache-Control") != "public, max-age=31536000, immutable" ||
-			kept.header.Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(kept.body, "export function connect") {
-			t.Errorf("%s: %s: %d %v", name, path, kept.status, kept.header)
+		if kept.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" ||
+			kept.Header.Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.Contains(kept.Body, "export function connect") {
+			t.Errorf("%s: %s: %d %v", name, path, kept.Status, kept.Header)
 		}
 		parts := strings.Split(path, "/")
 		base := strings.Join(parts[:len(parts)-2], "/")
 		asked := b.get(base + "/comet.js")
-		tag := asked.header.Get("ETag")
-		if asked.header.Get("Cache-Control") != "no-cache" || asked.body != kept.body || !strings.HasPrefix(tag, `"`) {
-			t.Errorf("%s: %s/comet.js: %d %v", name, base, asked.status, asked.header)
+		tag := asked.Header.Get("ETag")
+		if asked.Header.Get("Cache-Control") != "no-cache" || asked.Body != kept.Body || !strings.HasPrefix(tag, `"`) {
+			t.Errorf("%s: %s/comet.js: %d %v", name, base, asked.Status, asked.Header)
 		}
 		for _, field := range []string{tag, "W/" + tag, `"other", ` + tag} {
-			if a := b.do("GET", base+"/comet.js", "", "If-None-Match", field); a.status != 304 || a.body != "" || a.header.Get("ETag") != tag {
-				t.Errorf("%s: If-None-Match: %s: %d", name, field, a.status)
+			if a := b.Do("GET", base+"/comet.js", "", "If-None-Match", field); a.Status != 304 || a.Body != "" || a.Header.Get("ETag") != tag {
+				t.Errorf("%s: If-None-Match: %s: %d", name, field, a.Status)
 			}
 		}
-		if a := b.do("GET", base+"/comet.js", "", "If-None-Match", `"other"`); a.status != 200 {
-			t.Errorf("%s: If-None-Match of another: %d", name, a.status)
+		if a := b.Do("GET", base+"/comet.js", "", "If-None-Match", `"other"`); a.Status != 200 {
+			t.Errorf("%s: If-None-Match of another: %d", name, a.Status)
 		}
-		if a := b.get(base + "/AAAAAAAAAAAA/comet.js"); a.body != kept.body || a.header.Get("Cache-Control") != "no-cache" {
-			t.Errorf("%s: of another version: %d %v", name, a.status, a.header)
+		if a := b.get(base + "/AAAAAAAAAAAA/comet.js"); a.Body != kept.Body || a.Header.Get("Cache-Control") != "no-cache" {
+			t.Errorf("%s: of another version: %d %v", name, a.Status, a.Header)
 		}
-		if a := b.do("HEAD", path, ""); a.status != 200 || a.body != "" {
-			t.Errorf("%s: HEAD: %d", name, a.status)
+		if a := b.Do("HEAD", path, ""); a.Status != 200 || a.Body != "" {
+			t.Errorf("%s: HEAD: %d", name, a.Status)
 		}
-		if a := b.do("POST", path, ""); a.header.Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s: POST: %d %v", name, a.status, a.header)
+		if a := b.Do("POST", path, ""); a.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: POST: %d %v", name, a.Status, a.Header)
 		}
 	}
 }
@@ -80,14 +80,14 @@ func TestScriptsPaths(t *testing.T) {
 	})
 	app.Get("/comet/own", func(c *fiber.Ctx) error { return c.SendString("the app's") })
 	b := serve(t, app)
-	rest, ok := strings.CutPrefix(b.get("/page").body, "/shop/events/")
+	rest, ok := strings.CutPrefix(b.get("/page").Body, "/shop/events/")
 	if !ok {
-		t.Fatal(b.get("/page").body)
+		t.Fatal(b.get("/page").Body)
 	}
-	if a := b.get("/comet/" + rest); a.status != 200 { // as the proxy would ask
-		t.Errorf("%d", a.status)
+	if a := b.get("/comet/" + rest); a.Status != 200 { // as the proxy would ask
+		t.Errorf("%d", a.Status)
 	}
-	if a := b.get("/comet/own"); a.body != "the app's" {
-		t.Errorf("%d %s", a.status, a.body)
+	if a := b.get("/comet/own"); a.Body != "the app's" {
+		t.Errorf("%d %s", a.Status, a.Body)
 	}
 }

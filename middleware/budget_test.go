@@ -30,17 +30,17 @@ func registered(t *testing.T, config middleware.Config, path string) (b *browser
 		return errors.Join(err, openPage(first)(c))
 	})
 	b = serve(t, app)
-	address = b.get("/").body
+	address = b.get("/").Body
 	_, query, _ := strings.Cut(address, "?")
 	address = path + "?" + query
-	es := b.open(address)
-	es.greeted()
+	es := b.Listen(address)
+	es.Hello()
 	puts := []func(string){put}
 	for ; accepted < most; accepted++ {
 		h, put := channelOf(t, site, fmt.Sprintf("%0100d", accepted))
-		if a := b.do("POST", address, "register="+h.Name()); a.status != 200 {
-			if a.status != 403 || !strings.Contains(a.body, scope.ErrTooLong.Error()) {
-				t.Fatalf("register %d: %d %s", accepted, a.status, a.body)
+		if a := b.Do("POST", address, "register="+h.Name()); a.Status != 200 {
+			if a.Status != 403 || !strings.Contains(a.Body, scope.ErrTooLong.Error()) {
+				t.Fatalf("register %d: %d %s", accepted, a.Status, a.Body)
 			}
 			break
 		}
@@ -50,13 +50,9 @@ func registered(t *testing.T, config middleware.Config, path string) (b *browser
 		put("moved")
 	}
 	for range puts {
-		e, ok := es.next()
-		if !ok {
-			t.Fatal("the stream ended")
-		}
-		cursor = e.ID
+		cursor = es.Next().ID
 	}
-	es.cancel()
+	es.Close()
 	return b, address, cursor, accepted
 }
 
@@ -70,8 +66,8 @@ func TestRegisterLeavesRoomForTheCursorTwice(t *testing.T) {
 	}
 	cookie := "app=" + strings.Repeat("x", 1900)
 	for _, again := range []string{address, address + "&after=" + url.QueryEscape(cursor)} {
-		if a := b.open(again, "Last-Event-ID", cursor, "Cookie", cookie).resp; a.StatusCode != 200 {
-			t.Errorf("a reconnect to %d bytes with a cursor of %d: %d", len(again), len(cursor), a.StatusCode)
+		if a := b.Listen(again, "Last-Event-ID", cursor, "Cookie", cookie).Answer(); a.Status != 200 {
+			t.Errorf("a reconnect to %d bytes with a cursor of %d: %d", len(again), len(cursor), a.Status)
 		}
 	}
 }

@@ -69,17 +69,17 @@ func TestNothingIsBorrowed(t *testing.T) {
 			defer h.Name() // holds the channel
 			token, _ := b.tab("/")
 			user := []string{"X-User", strings.Repeat(fmt.Sprintf("user%02d.", i), 1+i)}
-			es := b.open(b.get("/open/"+name, "Comet-Process", token).body, user...)
-			es.expect("mine", "hello")
+			es := b.Listen(b.get("/open/"+name, "Comet-Process", token).Body, user...)
+			es.Expect("mine", "hello")
 			for round := range rounds {
 				text := strings.Repeat(fmt.Sprintf("%02d-%03d.", i, round), 1+(i*round)%30)
-				a := b.do("POST", "/say/"+name, "text="+text+"&comet="+token,
+				a := b.Do("POST", "/say/"+name, "text="+text+"&comet="+token,
 					"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Mode", "cors")
-				if a.status != 200 {
-					t.Errorf("%s: %d %s", name, a.status, a.body)
+				if a.Status != 200 {
+					t.Errorf("%s: %d %s", name, a.Status, a.Body)
 					return
 				}
-				es.expect(name, token+" "+text)
+				es.Expect(name, token+" "+text)
 			}
 			if p := tabs.of(token); p == nil || p.Token() != token {
 				t.Errorf("%s: the token of the process changed", name)

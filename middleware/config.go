@@ -88,9 +88,12 @@ type Config struct {
 	// Optional. Default: nil, everybody.
 	Allow func(ctx context.Context, r scope.Reader, channel string) error
 
-	// User names who sends a request for an event stream or a command, for
-	// Allow. It is called once for each, before anything is opened, and not for
-	// pages of other origins that Origins does not name.
+	// User names who sends a request, for Allow, for presence and for what is said
+	// to all tabs of a user (channel.Notify). It is called once for each event
+	// stream and command, before anything is opened, and not for pages of other
+	// origins that Origins does not name; and once when ClientProcess makes a
+	// client process. It has to say the same in both places: what it reads is put
+	// there before comet.New.
 	//
 	// Optional. Default: nil, the empty name.
 	User func(c *fiber.Ctx) string

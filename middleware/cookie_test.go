@@ -9,6 +9,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
 )
@@ -16,10 +17,10 @@ import (
 func TestCookieAndRecordComeWithAProcess(t *testing.T) {
 	storage := new(shelf)
 	b, _, _ := tabApp(t, middleware.Config{Storage: storage, SessionLife: time.Hour})
-	if a := b.get("/static"); a.cookie("comet") != nil || len(storage.keys()) != 0 {
-		t.Fatalf("a page without a process set %v and %v", a.header, storage.keys())
+	if a := b.get("/static"); a.Cookie("comet") != nil || len(storage.keys()) != 0 {
+		t.Fatalf("a page without a process set %v and %v", a.Header, storage.keys())
 	}
-	c := b.get("/").cookie("comet")
+	c := b.get("/").Cookie("comet")
 	if c == nil || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Secure ||
 		c.MaxAge < 3590 || c.MaxAge > 3600 || len(c.Value) != 22 {
 		t.Fatalf("the cookie is %v", c)
@@ -31,8 +32,8 @@ func TestCookieAndRecordComeWithAProcess(t *testing.T) {
 	if strings.Contains(keys[0], c.Value) {
 		t.Error("who reads the storage can make the cookie")
 	}
-	if a := b.get("/"); a.cookie("comet") != nil || storage.sets != 1 {
-		t.Errorf("the second page set %v, with %d writes", a.header, storage.sets)
+	if a := b.get("/"); a.Cookie("comet") != nil || storage.sets != 1 {
+		t.Errorf("the second page set %v, with %d writes", a.Header, storage.sets)
 	}
 }
 
@@ -42,10 +43,10 @@ func TestRefusedProcessLeavesNoRecord(t *testing.T) {
 	storage := new(shelf)
 	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{MaxSessions: 5})})
 	for range 20 {
-		b.forget()
-		a := b.do("GET", "/", "", "Sec-Fetch-Mode", "navigate")
-		if made := a.status == http.StatusOK; made != (a.cookie("comet") != nil) {
-			t.Errorf("%d %s, with the cookie %v", a.status, a.body, a.cookie("comet"))
+		b.Forget()
+		a := b.Do("GET", "/", "", "Sec-Fetch-Mode", "navigate")
+		if made := a.Status == http.StatusOK; made != (a.Cookie("comet") != nil) {
+			t.Errorf("%d %s, with the cookie %v", a.Status, a.Body, a.Cookie("comet"))
 		}
 	}
 	if n := len(storage.keys()); n != 5 {
@@ -58,8 +59,8 @@ func TestProcessWithoutRecordIsEnded(t *testing.T) {
 	storage := new(shelf)
 	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{MaxSessions: 1})})
 	storage.breakWith(errors.New("disk on fire"))
-	if a := b.do("GET", "/", ""); a.status != 500 || !strings.Contains(a.body, "disk on fire") || a.cookie("comet") != nil {
-		t.Fatalf("a session that cannot be kept: %d %s, cookie %v", a.status, a.body, a.cookie("comet"))
+	if a := b.Do("GET", "/", ""); a.Status != 500 || !strings.Contains(a.Body, "disk on fire") || a.Cookie("comet") != nil {
+		t.Fatalf("a session that cannot be kept: %d %s, cookie %v", a.Status, a.Body, a.Cookie("comet"))
 	}
 	storage.breakWith(nil)
 	b.tab("/") // the one place is free
@@ -92,10 +93,10 @@ func TestPageOfTwoCometsBeginsOneSession(t *testing.T) {
 		return c.SendString(p.Token())
 	})
 	b := serve(t, app)
-	in, out, _ := strings.Cut(b.get("/").body, " ")
+	in, out, _ := strings.Cut(b.get("/").Body, " ")
 	for site, token := range map[string]string{"inner": in, "outer": out} {
-		if a := b.do("GET", "/who?site="+site, "", "Comet-Process", token); a.body != token {
-			t.Errorf("the %s Comet says: %d %s", site, a.status, a.body)
+		if a := b.Do("GET", "/who?site="+site, "", "Comet-Process", token); a.Body != token {
+			t.Errorf("the %s Comet says: %d %s", site, a.Status, a.Body)
 		}
 	}
 }
@@ -104,7 +105,7 @@ func TestPageOfTwoCometsBeginsOneSession(t *testing.T) {
 // believe it.
 func TestCookieIsSecureUnderTLS(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
-	if c := b.get("/", "X-Forwarded-Proto", "https").cookie("comet"); c == nil || !c.Secure {
+	if c := b.get("/", "X-Forwarded-Proto", "https").Cookie("comet"); c == nil || !c.Secure {
 		t.Errorf("the cookie is %v", c)
 	}
 }
@@ -112,8 +113,8 @@ func TestCookieIsSecureUnderTLS(t *testing.T) {
 func TestCookieThatIsNoneOfOursIsReplaced(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	for _, value := range []string{"", "x", strings.Repeat("A", 21), strings.Repeat("A", 23), strings.Repeat("!", 22)} {
-		a := newBrowser(t, b.origin).get("/", "Cookie", "comet="+value)
-		if c := a.cookie("comet"); c == nil || c.Value == value {
+		a := b.another().get("/", "Cookie", "comet="+value)
+		if c := a.Cookie("comet"); c == nil || c.Value == value {
 			t.Errorf("cookie %q was kept", value)
 		}
 	}
@@ -124,15 +125,14 @@ func TestCookieThatIsNoneOfOursIsReplaced(t *testing.T) {
 func TestTwoAppsOnOneHost(t *testing.T) {
 	one, _, _ := tabApp(t, middleware.Config{})
 	two, _, _ := tabApp(t, middleware.Config{})
-	two.client.Jar = one.client.Jar
 	token, _ := one.tab("/")
-	cookie := one.cookies()[0].Value
-	two.tab("/")
-	if got := two.cookies(); len(got) != 1 || got[0].Value != cookie {
+	cookie := one.Cookies()[0].Value
+	one.tab(two.App().Origin() + "/")
+	if got := one.Cookies(); len(got) != 1 || got[0].Value != cookie {
 		t.Fatalf("the second app replaced the first one's cookie: %v", got)
 	}
-	if a := one.do("GET", "/who", "", "Comet-Process", token); a.body != token {
-		t.Errorf("after a visit to the second app, the first says %s", a.body)
+	if a := one.Do("GET", "/who", "", "Comet-Process", token); a.Body != token {
+		t.Errorf("after a visit to the second app, the first says %s", a.Body)
 	}
 }
 
@@ -149,22 +149,22 @@ func TestRequestsExtendTheSession(t *testing.T) {
 		soon := time.Now().Add(time.Second).UnixMilli()
 		storage.records[record] = []byte(itoa(soon))
 	}
-	for name, request := range map[string]func() answer{
-		"page":    func() answer { return b.get("/") },
-		"token":   func() answer { return b.do("GET", "/who", "", "Comet-Process", token) },
-		"command": func() answer { return b.do("POST", address, "detach=x") },
+	for name, request := range map[string]func() comettest.Answer{
+		"page":    func() comettest.Answer { return b.get("/") },
+		"token":   func() comettest.Answer { return b.Do("GET", "/who", "", "Comet-Process", token) },
+		"command": func() comettest.Answer { return b.Do("POST", address, "detach=x") },
 	} {
 		age()
 		before := storage.sets
-		if a := request(); a.cookie("comet") == nil || storage.sets != before+1 {
-			t.Errorf("%s: %d %v, %d writes: the session was not extended", name, a.status, a.header, storage.sets-before)
+		if a := request(); a.Cookie("comet") == nil || storage.sets != before+1 {
+			t.Errorf("%s: %d %v, %d writes: the session was not extended", name, a.Status, a.Header, storage.sets-before)
 		}
 	}
 	age()
 	before := storage.sets
-	es := b.open(address)
-	es.expect("mine", "hello")
-	if es.resp.Header.Get("Set-Cookie") != "" || storage.sets != before {
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
+	if es.Answer().Header.Get("Set-Cookie") != "" || storage.sets != before {
 		t.Error("an event stream extended the session")
 	}
 }
@@ -183,10 +183,10 @@ func TestExpiredSession(t *testing.T) {
 	token, address := b.tab("/")
 	record := storage.keys()[0]
 	_ = storage.Set(record, []byte("1000"), 0) // long ago
-	if a := b.do("GET", "/who", "", "Comet-Process", token); !strings.Contains(a.body, scope.ErrNoProcess.Error()) {
-		t.Errorf("the token still names the process: %s", a.body)
+	if a := b.Do("GET", "/who", "", "Comet-Process", token); !strings.Contains(a.Body, scope.ErrNoProcess.Error()) {
+		t.Errorf("the token still names the process: %s", a.Body)
 	}
-	b.open(address).expect("comet:gone", "")
+	b.Listen(address).Expect("comet:gone", "")
 }
 
 // A record that vanishes ends the session's streams with the heartbeat.
@@ -195,11 +195,11 @@ func TestVanishedRecordEndsStreams(t *testing.T) {
 	storage := new(shelf)
 	b, _, _ := tabApp(t, middleware.Config{Storage: storage, Site: newSite(t, scope.SiteConfig{Heartbeat: time.Second})})
 	_, address := b.tab("/")
-	es := b.open(address)
-	es.expect("mine", "hello")
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
 	_ = storage.Reset()
-	es.expect("comet:gone", "")
-	es.ended()
+	es.Expect("comet:gone", "")
+	es.Ended()
 }
 
 // A failing storage is not a logout; it is an error where something new has to
@@ -211,20 +211,20 @@ func TestFailingStorageIsNoLogout(t *testing.T) {
 		Storage: storage, Logger: log.logger(), Site: newSite(t, scope.SiteConfig{Heartbeat: time.Second}),
 	})
 	token, address := b.tab("/")
-	es := b.open(address)
-	es.expect("mine", "hello")
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
 	storage.breakWith(errors.New("disk on fire"))
-	if a := b.do("GET", "/who", "", "Comet-Process", token); a.body != token {
-		t.Errorf("with a broken storage the token names %s", a.body)
+	if a := b.Do("GET", "/who", "", "Comet-Process", token); a.Body != token {
+		t.Errorf("with a broken storage the token names %s", a.Body)
 	}
-	if a := newBrowser(t, b.origin).do("GET", "/", ""); a.status != 500 || !strings.Contains(a.body, "disk on fire") {
-		t.Errorf("a new session that cannot be kept: %d %s", a.status, a.body)
+	if a := b.another().Do("GET", "/", ""); a.Status != 500 || !strings.Contains(a.Body, "disk on fire") {
+		t.Errorf("a new session that cannot be kept: %d %s", a.Status, a.Body)
 	}
 	time.Sleep(1500 * time.Millisecond) // past a heartbeat: there is nothing to wait for but time
 	if err := tabs.of(token).Err(); err != nil {
 		t.Errorf("the process ended: %v", err)
 	}
-	b.open(address).expect("mine", "hello") // a new connection, too
+	b.Listen(address).Expect("mine", "hello") // a new connection, too
 	if n := strings.Count(log.String(), "disk on fire"); n != 1 {
 		t.Errorf("the failure was logged %d times, want once a minute:\n%s", n, log.String())
 	}
@@ -239,27 +239,27 @@ func TestEndSession(t *testing.T) {
 	app.Get("/", tabs.page)
 	app.Post("/logout", func(c *fiber.Ctx) error { return middleware.EndSession(c) })
 	b := serve(t, app)
-	other := newBrowser(t, b.origin)
+	other := b.another()
 	_, address := b.tab("/")
 	otherToken, otherAddress := other.tab("/")
-	es, otherStream := b.open(address), other.open(otherAddress)
-	es.expect("mine", "hello")
-	otherStream.expect("mine", "hello")
-	old := b.cookies()[0].Value
+	es, otherStream := b.Listen(address), other.Listen(otherAddress)
+	es.Expect("mine", "hello")
+	otherStream.Expect("mine", "hello")
+	old := b.Cookies()[0].Value
 
-	a := b.do("POST", "/logout", "")
-	if c := a.cookie("comet"); c == nil || c.Value != "" || len(b.cookies()) != 0 {
-		t.Errorf("the cookie stays: %v", a.header)
+	a := b.Do("POST", "/logout", "")
+	if c := a.Cookie("comet"); c == nil || c.Value != "" || len(b.Cookies()) != 0 {
+		t.Errorf("the cookie stays: %v", a.Header)
 	}
-	es.expect("comet:gone", "")
-	es.ended()
+	es.Expect("comet:gone", "")
+	es.Ended()
 	if len(storage.keys()) != 1 {
 		t.Errorf("records %v, want the other session's", storage.keys())
 	}
 	if tabs.of(otherToken).Err() != nil {
 		t.Error("another session's process ended")
 	}
-	if b.get("/"); b.cookies()[0].Value == old {
+	if b.get("/"); b.Cookies()[0].Value == old {
 		t.Error("after a logout the session is the old one")
 	}
 }
@@ -290,12 +290,12 @@ func TestEndSessionOfNestedComets(t *testing.T) {
 	}
 
 	o, i := pages()
-	b.do("POST", "/leave", "")
+	b.Do("POST", "/leave", "")
 	if o.Err() != nil || i.Err() == nil {
 		t.Errorf("the inner site was named: outer %v, inner %v", o.Err(), i.Err())
 	}
 	o, i = pages()
-	token, _, _ := strings.Cut(b.do("POST", "/logout", "").body, " ")
+	token, _, _ := strings.Cut(b.Do("POST", "/logout", "").Body, " ")
 	if o.Err() == nil || i.Err() == nil {
 		t.Errorf("no site was named: outer %v, inner %v", o.Err(), i.Err())
 	}
@@ -309,12 +309,12 @@ func TestEndSessionOfNestedComets(t *testing.T) {
 func TestCookiesRefused(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	_, address := b.tab("/")
-	b.forget()
-	es := b.open(address)
-	last := es.expect("comet:gone", "")
-	es.ended()
-	resp := b.open(address, "Last-Event-ID", last.ID).resp
-	if resp.StatusCode != http.StatusNoContent {
-		t.Errorf("the reconnect got %d, want 204", resp.StatusCode)
+	b.Forget()
+	es := b.Listen(address)
+	es.Expect("comet:gone", "")
+	es.Ended()
+	es.Reconnect()
+	if status := es.Closed(); status != http.StatusNoContent {
+		t.Errorf("the reconnect got %d, want 204", status)
 	}
 }

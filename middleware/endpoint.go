@@ -41,8 +41,14 @@ func (m *comet) stream(c *fiber.Ctx) error {
 	if m.neighbours.collected(c) {
 		return comeAgain(c, m.cfg.Retry)
 	}
+	if wait, ok := m.site.Admit(string(c.Request().URI().QueryString()), c.IP()); !ok { // before anything is looked up
+		return sendAway(c, wait)
+	}
 	request, err := m.request(c, false)
 	if err != nil {
+		return comeAgain(c, m.cfg.Retry)
+	}
+	if wire.Left(c.Context()) { // its page may be here again by now, and would be superseded by who is not there
 		return comeAgain(c, m.cfg.Retry)
 	}
 	events, err := m.open(request)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
 )
@@ -27,9 +29,9 @@ func TestStreamHeaders(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
-	es := b.open(address)
-	es.greeted()
+	address := b.get("/").Body
+	es := b.Listen(address)
+	es.Hello()
 	for name, want := range map[string]string{
 		"Content-Type":      "text/event-stream",
 		"Cache-Control":     "no-cache, no-store, no-transform",
@@ -39,14 +41,14 @@ func TestStreamHeaders(t *testing.T) {
 		"Content-Encoding":  "",
 		"Content-Length":    "",
 	} {
-		if got := es.resp.Header.Get(name); got != want {
+		if got := es.Answer().Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	head := b.do("HEAD", address, "")
-	if head.status != 200 || head.body != "" || head.header.Get("Content-Type") != "text/event-stream" ||
-		head.header.Get("Cache-Control") != es.resp.Header.Get("Cache-Control") {
-		t.Errorf("HEAD: %d %v", head.status, head.header)
+	head := b.Do("HEAD", address, "")
+	if head.Status != 200 || head.Body != "" || head.Header.Get("Content-Type") != "text/event-stream" ||
+		head.Header.Get("Cache-Control") != es.Answer().Header.Get("Cache-Control") {
+		t.Errorf("HEAD: %d %v", head.Status, head.Header)
 	}
 }
 
@@ -58,27 +60,25 @@ func TestCompression(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site, Compression: []string{"zstd", "gzip"}}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
-	es := b.open(address) // net/http accepts gzip, and hides it
-	es.greeted()
+	address := b.get("/").Body
+	es := b.Listen(address) // net/http accepts gzip, and hides it
+	es.Hello()
 	large := strings.Repeat("large ", 1000)
 	put(large)
-	es.expect("chat", large)
+	es.Expect("chat", large)
 	put("small")
-	es.expect("chat", "small")
-	if !es.resp.Uncompressed || es.resp.Header.Get("Cache-Control") != "no-cache, no-store, no-transform" {
-		t.Errorf("compressed: %v, header %v", es.resp.Uncompressed, es.resp.Header)
+	es.Expect("chat", "small")
+	if !es.Answer().Uncompressed || es.Answer().Header.Get("Cache-Control") != "no-cache, no-store, no-transform" {
+		t.Errorf("compressed: %v, header %v", es.Answer().Uncompressed, es.Answer().Header)
 	}
 	for accept, want := range map[string]string{"gzip, deflate, br, zstd": "zstd", "gzip": "gzip", "br": ""} {
-		for _, method := range []string{"HEAD", "GET"} {
-			ctx, cancel := context.WithCancel(context.Background())
-			resp := b.send(ctx, method, address, "", "Accept-Encoding", accept)
-			if resp.Header.Get("Content-Encoding") != want || resp.Header.Get("Vary") != "Accept-Encoding" {
-				t.Errorf("%s of %q: %v, want %q", method, accept, resp.Header, want)
+		get := b.Listen(address, "Accept-Encoding", accept) // and nobody undoes it
+		for method, a := range map[string]comettest.Answer{"HEAD": b.Do("HEAD", address, "", "Accept-Encoding", accept), "GET": get.Answer()} {
+			if a.Header.Get("Content-Encoding") != want || a.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s of %q: %v, want %q", method, accept, a.Header, want)
 			}
-			cancel()
-			resp.Body.Close()
 		}
+		get.Close()
 	}
 }
 
@@ -86,28 +86,28 @@ func TestCompression(t *testing.T) {
 func TestHeadOpensNothing(t *testing.T) {
 	b, tabs, _ := tabApp(t, middleware.Config{})
 	token, address := b.tab("/")
-	es := b.open(address)
-	es.expect("mine", "hello")
-	b.do("HEAD", address, "")
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
+	b.Do("HEAD", address, "")
 	h, err := scope.Register(tabs.of(token), scope.Spec{Name: "later"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := b.do("POST", address, "register=later"); a.status != 200 {
-		t.Fatalf("register: %d %s", a.status, a.body)
+	if a := b.Do("POST", address, "register=later"); a.Status != 200 {
+		t.Fatalf("register: %d %s", a.Status, a.Body)
 	}
 	if err := h.Feed().Put(context.Background(), []byte("on")); err != nil {
 		t.Fatal(err)
 	}
-	es.expect("later", "on")
+	es.Expect("later", "on")
 }
 
 func TestOtherMethods(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	for _, method := range []string{"PUT", "DELETE", "PATCH"} {
-		a := b.do(method, "/comet", "")
-		if a.header.Get("Allow") != "GET, HEAD, POST, OPTIONS" || !strings.Contains(a.body, "Method Not Allowed") {
-			t.Errorf("%s: %v %s", method, a.header, a.body)
+		a := b.Do(method, "/comet", "")
+		if a.Header.Get("Allow") != "GET, HEAD, POST, OPTIONS" || !strings.Contains(a.Body, "Method Not Allowed") {
+			t.Errorf("%s: %v %s", method, a.Header, a.Body)
 		}
 	}
 }
@@ -121,28 +121,28 @@ func TestCursorInHeaderAndURL(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site}))
 	app.Get("/", openPage(chat.History(0)))
 	b := serve(t, app)
-	address := b.get("/").body
+	address := b.get("/").Body
 	var ids []string
-	es := b.open(address)
+	es := b.Listen(address)
 	for _, text := range []string{"1", "2", "3"} {
 		put(text)
-		ids = append(ids, es.expect("chat", text).ID)
+		ids = append(ids, es.Expect("chat", text).ID)
 	}
-	b.open(address).expect("chat", "1")
-	b.open(address+"&after="+ids[0]).expect("chat", "2")
-	b.open(address, "Last-Event-ID", ids[1]).expect("chat", "3")
-	b.open(address+"&after="+ids[0], "Last-Event-ID", ids[1]).expect("chat", "3")
+	b.Listen(address).Expect("chat", "1")
+	b.Listen(address+"&after="+ids[0]).Expect("chat", "2")
+	b.Listen(address, "Last-Event-ID", ids[1]).Expect("chat", "3")
+	b.Listen(address+"&after="+ids[0], "Last-Event-ID", ids[1]).Expect("chat", "3")
 }
 
 // 204 stops an EventSource: nobody may cache it.
 func TestOverIs204(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	_, address := b.tab("/")
-	stranger := newBrowser(t, b.origin)
-	last := stranger.open(address).expect("comet:gone", "")
-	a := stranger.do("GET", address, "", "Last-Event-ID", last.ID)
-	if a.status != 204 || a.body != "" || a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Type") != "" {
-		t.Errorf("%d %v %q", a.status, a.header, a.body)
+	stranger := b.another()
+	last := stranger.Listen(address).Expect("comet:gone", "")
+	a := stranger.Do("GET", address, "", "Last-Event-ID", last.ID)
+	if a.Status != 204 || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Content-Type") != "" {
+		t.Errorf("%d %v %q", a.Status, a.Header, a.Body)
 	}
 }
 
@@ -151,20 +151,19 @@ func TestOverIs204(t *testing.T) {
 func TestStolenTokenIsIndistinguishable(t *testing.T) {
 	b, tabs, _ := tabApp(t, middleware.Config{})
 	token, address := b.tab("/")
-	thief := newBrowser(t, b.origin)
+	thief := b.another()
 	thief.tab("/")
 	wire := func(b *browser) string {
-		es := b.open(address)
-		for _, ok := es.next(); ok; _, ok = es.next() {
-		}
-		raw := regexp.MustCompile(`retry: \d+`).ReplaceAllString(es.raw.String(), "retry: jittered")
-		header := es.resp.Header.Clone()
+		es := b.Listen(address)
+		es.Rest()
+		raw := regexp.MustCompile(`retry: \d+`).ReplaceAllString(es.Wire(), "retry: jittered")
+		header := es.Answer().Header.Clone()
 		header.Del("Date")
 		var all strings.Builder
 		_ = header.Write(&all)
 		return all.String() + raw
 	}
-	stolen, without := wire(thief), wire(newBrowser(t, b.origin))
+	stolen, without := wire(thief), wire(b.another())
 	if tabs.of(token).Err() != nil {
 		t.Fatal("the attempt ended the process")
 	}
@@ -197,10 +196,10 @@ func TestReader(t *testing.T) {
 	}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
+	address := b.get("/").Body
 	put("secret")
-	b.open(address, "X-User", "ann").expect("chat", "secret")
-	e := b.open(address, "X-User", "bob").expect("comet:closed", "")
+	b.Listen(address, "X-User", "ann").Expect("chat", "secret")
+	e := b.Listen(address, "X-User", "bob").Expect("comet:closed", "")
 	if !strings.Contains(string(e.Data), "unavailable") {
 		t.Errorf("refused with %s, want as a channel that is not there (rule 14)", e.Data)
 	}
@@ -215,15 +214,15 @@ func TestShutdown(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site, Storage: new(shelf)}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
-	es := b.open(address)
-	es.greeted()
+	address := b.get("/").Body
+	es := b.Listen(address)
+	es.Hello()
 	shutdown(t, site)
-	es.ended()
-	late := b.open(address)
-	late.ended()
-	if late.resp.StatusCode != 200 || !strings.Contains(late.raw.String(), "retry: ") {
-		t.Errorf("after Shutdown: %d %q", late.resp.StatusCode, late.raw)
+	es.Away()
+	late := b.Listen(address)
+	late.Away()
+	if late.Answer().Status != 200 || !strings.Contains(late.Wire(), "retry: ") {
+		t.Errorf("after Shutdown: %d %q", late.Answer().Status, late.Wire())
 	}
 	start := time.Now()
 	if err := app.ShutdownWithTimeout(patience); err != nil || time.Since(start) > patience/2 {
@@ -236,13 +235,57 @@ func TestShutdown(t *testing.T) {
 func TestDuplicatedTab(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	_, address := b.tab("/")
-	first := b.open(address)
-	first.expect("mine", "hello")
-	second := b.open(address)
-	last := first.expect("comet:superseded", "")
-	first.ended()
-	if a := b.do("GET", address, "", "Last-Event-ID", last.ID); a.status != http.StatusNoContent {
-		t.Errorf("the older one's reconnect: %d, want 204", a.status)
+	first := b.Listen(address)
+	first.Expect("mine", "hello")
+	second := b.Listen(address)
+	last := first.Expect("comet:superseded", "")
+	first.Ended()
+	if a := b.Do("GET", address, "", "Last-Event-ID", last.ID); a.Status != http.StatusNoContent {
+		t.Errorf("the older one's reconnect: %d, want 204", a.Status)
 	}
-	second.greeted()
+	second.Hello()
+}
+
+// TestLeftBeforeItWasHeard proves rule 11 for a page that gave its request up and
+// connected anew: who has gone takes nothing from who is there, however late the
+// server comes to it.
+func TestLeftBeforeItWasHeard(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("whether a peer has gone is known on Linux alone")
+	}
+	arrived, proceed, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var say func(string)
+	app := newApp()
+	app.Use(func(c *fiber.Ctx) error {
+		if c.Get("X-Slow") == "" {
+			return c.Next()
+		}
+		close(arrived)
+		<-proceed
+		defer close(answered)
+		return c.Next()
+	})
+	app.Use(middleware.New(middleware.Config{Site: newSite(t)}))
+	app.Get("/", func(c *fiber.Ctx) error {
+		p, err := middleware.ClientProcess(c)
+		if err != nil {
+			return err
+		}
+		var mine *scope.Handle
+		mine, say = channelOf(t, p, "mine")
+		return openPage(mine)(c)
+	})
+	b := serve(t, app)
+	address := b.get("/").Body
+	early := b.Browser.Listen(address, "X-Slow", "yes")
+	<-arrived
+	early.Close()
+	tab := b.Listen(address)
+	tab.Hello()
+	close(proceed)
+	<-answered
+	say("still here")
+	if e := tab.Event(); e.Name != "mine" {
+		t.Errorf("heard %s %s", e.Name, e.Data)
+	}
 }

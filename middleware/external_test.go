@@ -39,7 +39,7 @@ func elsewhere(t *testing.T, allow func(context.Context, scope.Reader, string) e
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.TrimPrefix(link.Base, b.origin) + "?" + link.Query
+		return strings.TrimPrefix(link.Base, b.App().Origin()) + "?" + link.Query
 	}, put
 }
 
@@ -58,30 +58,27 @@ func TestExternalAcrossOrigins(t *testing.T) {
 		}
 		return nil
 	})
-	address := external(scope.External(b.origin+"/comet", "news", 2, false), scope.External(b.origin+"/comet", "price", 0, true))
-	es := b.open(address, crossSite...)
-	if got := es.resp.Header.Get("Access-Control-Allow-Origin"); got != "https://app.example" || es.resp.Header.Get("Access-Control-Allow-Credentials") != "true" {
-		t.Fatalf("the page may not read: %v", es.resp.Header)
+	address := external(scope.External(b.App().Origin()+"/comet", "news", 2, false), scope.External(b.App().Origin()+"/comet", "price", 0, true))
+	es := b.Listen(address, crossSite...)
+	if got := es.Answer().Header.Get("Access-Control-Allow-Origin"); got != "https://app.example" || es.Answer().Header.Get("Access-Control-Allow-Credentials") != "true" {
+		t.Fatalf("the page may not read: %v", es.Answer().Header)
 	}
-	if es.resp.Header.Get("Set-Cookie") != "" {
+	if es.Answer().Header.Get("Set-Cookie") != "" {
 		t.Error("a reader from elsewhere was given a session")
 	}
 	heard := map[string]string{}
 	last := ""
 	for range 3 {
-		e, ok := es.next()
-		if !ok {
-			t.Fatal("the end")
-		}
+		e := es.Next()
 		heard[e.Name] += string(e.Data)
 		last = e.ID
 	}
 	if heard["news"] != "23" || heard["price"] != "p3" {
 		t.Fatal(heard)
 	}
-	es.cancel()
+	es.Close()
 	put("4")
-	b.open(address, append([]string{"Last-Event-ID", last}, crossSite...)...).expect("news", "4")
+	b.Listen(address, append([]string{"Last-Event-ID", last}, crossSite...)...).Expect("news", "4")
 	if asked.Load() == 0 || known.Load() > 0 {
 		t.Errorf("Allow was asked %d times, %d of them of somebody", asked.Load(), known.Load())
 	}
@@ -91,17 +88,17 @@ func TestExternalAcrossOrigins(t *testing.T) {
 // is spoken here and that it is over; its reconnect gets 204, which it may read too.
 func TestExternalVersion(t *testing.T) {
 	b, external, _ := elsewhere(t, nil)
-	address := strings.Replace(external(scope.External(b.origin+"/comet", "news", 1, false)), "v=1", "v=2", 1)
-	es := b.open(address, crossSite...)
-	if hello := es.greeted(); !strings.Contains(string(hello.Data), `"version":1`) {
+	address := strings.Replace(external(scope.External(b.App().Origin()+"/comet", "news", 1, false)), "v=1", "v=2", 1)
+	es := b.Listen(address, crossSite...)
+	if hello := es.Hello(); !strings.Contains(string(hello.Data), `"version":1`) {
 		t.Fatalf("which version is spoken: %s", hello.Data)
 	}
-	end := es.expect("comet:end", `{"reason":"version","final":true}`)
-	es.ended()
-	a := b.do("GET", address, "", append([]string{"Last-Event-ID", end.ID}, crossSite...)...)
-	if es.resp.StatusCode != 200 || es.resp.Header.Get("Access-Control-Allow-Origin") == "" || a.status != 204 ||
-		a.header.Get("Access-Control-Allow-Origin") != "https://app.example" || a.header.Get("Access-Control-Allow-Credentials") != "true" {
-		t.Errorf("%d, then %d %v", es.resp.StatusCode, a.status, a.header)
+	end := es.Expect("comet:end", `{"reason":"version","final":true}`)
+	es.Ended()
+	a := b.Do("GET", address, "", append([]string{"Last-Event-ID", end.ID}, crossSite...)...)
+	if es.Answer().Status != 200 || es.Answer().Header.Get("Access-Control-Allow-Origin") == "" || a.Status != 204 ||
+		a.Header.Get("Access-Control-Allow-Origin") != "https://app.example" || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
+		t.Errorf("%d, then %d %v", es.Answer().Status, a.Status, a.Header)
 	}
 }
 
@@ -110,23 +107,23 @@ func TestExternalVersion(t *testing.T) {
 // one's is not.
 func TestExternalPreflight(t *testing.T) {
 	b, external, _ := elsewhere(t, nil)
-	address := external(scope.External(b.origin+"/comet", "news", 1, false))
+	address := external(scope.External(b.App().Origin()+"/comet", "news", 1, false))
 	for origin, named := range map[string]bool{"https://app.example": true, "https://evil.example": false} {
-		pre := b.do("OPTIONS", address, "", "Origin", origin, "Access-Control-Request-Method", "POST",
+		pre := b.Do("OPTIONS", address, "", "Origin", origin, "Access-Control-Request-Method", "POST",
 			"Access-Control-Request-Headers", "comet-process,content-type")
-		allowed := pre.header.Get("Access-Control-Allow-Origin") == origin && pre.header.Get("Access-Control-Allow-Credentials") == "true" &&
-			strings.Contains(pre.header.Get("Access-Control-Allow-Methods"), "POST") &&
-			strings.Contains(strings.ToLower(pre.header.Get("Access-Control-Allow-Headers")), "comet-process")
-		if allowed != named || pre.status != 204 {
-			t.Errorf("preflight of %s: %d %v", origin, pre.status, pre.header)
+		allowed := pre.Header.Get("Access-Control-Allow-Origin") == origin && pre.Header.Get("Access-Control-Allow-Credentials") == "true" &&
+			strings.Contains(pre.Header.Get("Access-Control-Allow-Methods"), "POST") &&
+			strings.Contains(strings.ToLower(pre.Header.Get("Access-Control-Allow-Headers")), "comet-process")
+		if allowed != named || pre.Status != 204 {
+			t.Errorf("preflight of %s: %d %v", origin, pre.Status, pre.Header)
 		}
-		a := b.do("POST", address, "register=news", "Origin", origin, "Sec-Fetch-Site", "cross-site")
+		a := b.Do("POST", address, "register=news", "Origin", origin, "Sec-Fetch-Site", "cross-site")
 		want := 403
 		if named { // the request itself is let through; it names no process
 			want = 400
 		}
-		if a.status != want || (a.header.Get("Access-Control-Allow-Origin") == origin) != named {
-			t.Errorf("command of %s: %d %s", origin, a.status, a.body)
+		if a.Status != want || (a.Header.Get("Access-Control-Allow-Origin") == origin) != named {
+			t.Errorf("command of %s: %d %s", origin, a.Status, a.Body)
 		}
 	}
 }

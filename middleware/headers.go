@@ -1,11 +1,12 @@
 package middleware
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet/scope"
 )
 
 const (
@@ -32,8 +33,13 @@ func streamHeaders(c *fiber.Ctx) {
 // good on anything but a 200 (rule 12), so it gets a stream that ends at once
 // and says when to return.
 func comeAgain(c *fiber.Ctx, retry time.Duration) error {
+	return sendAway(c, retry+rand.N(retry))
+}
+
+// sendAway is comeAgain after exactly so long.
+func sendAway(c *fiber.Ctx, wait time.Duration) error {
 	streamHeaders(c)
-	return c.SendString(fmt.Sprintf("retry: %d\n\n", (retry + rand.N(retry)).Milliseconds()))
+	return c.Send(scope.Away(wait))
 }
 
 // storedCopy is the body that whatever stores responses finds on an event

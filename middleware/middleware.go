@@ -68,6 +68,7 @@ func (m *comet) bind() error {
 		Allow:  m.cfg.Allow,
 		Alive:  m.alive,
 		Retry:  m.cfg.Retry,
+		Cause:  causeOf,
 		Logger: m.cfg.Logger,
 		Closed: m.closed,
 	})

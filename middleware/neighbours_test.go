@@ -66,16 +66,16 @@ func testNeighbour(t *testing.T, neighbour fiber.Handler, before bool) {
 	encoded := []string{"Accept-Encoding", "gzip, br"}
 
 	_, address := b.tab("/tab")
-	b.open(address, encoded...).expect("mine", "hello")
-	address = b.get("/").body
-	es := b.open(address, encoded...)
-	es.greeted()
+	b.Listen(address, encoded...).Expect("mine", "hello")
+	address = b.get("/").Body
+	es := b.Listen(address, encoded...)
+	es.Hello()
 	put("now")
-	es.expect("chat", "now")
+	es.Expect("chat", "now")
 	time.Sleep(120 * time.Millisecond) // past the timeout: there is nothing to wait for but time
 	put("later")
-	es.expect("chat", "later")
-	if got := es.resp.Header.Get("Content-Encoding"); got != "" {
+	es.Expect("chat", "later")
+	if got := es.Answer().Header.Get("Content-Encoding"); got != "" {
 		t.Errorf("Content-Encoding %s", got)
 	}
 }
@@ -92,12 +92,12 @@ func TestServerConfig(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	es := b.open(b.get("/").body)
-	es.greeted()
+	es := b.Listen(b.get("/").Body)
+	es.Hello()
 	for range 4 {
 		time.Sleep(120 * time.Millisecond)
 		put("on")
-		es.expect("chat", "on")
+		es.Expect("chat", "on")
 	}
 }
 
@@ -111,12 +111,12 @@ func TestConditionalRequest(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
-	es := b.open(address)
-	es.greeted()
-	again := b.open(address, "If-None-Match", es.resp.Header.Get("Etag"))
-	if again.resp.StatusCode != http.StatusOK {
-		t.Errorf("got %d", again.resp.StatusCode)
+	address := b.get("/").Body
+	es := b.Listen(address)
+	es.Hello()
+	again := b.Listen(address, "If-None-Match", es.Answer().Header.Get("Etag"))
+	if again.Answer().Status != http.StatusOK {
+		t.Errorf("got %d", again.Answer().Status)
 	}
-	again.greeted()
+	again.Hello()
 }

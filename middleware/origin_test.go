@@ -25,12 +25,12 @@ func TestOrigins(t *testing.T) {
 		if origin != "" {
 			fields = []string{"Origin", origin}
 		}
-		es := b.open(address, fields...)
-		es.greeted()
+		es := b.Listen(address, fields...)
+		es.Hello()
 		for kind, header := range map[string]interface{ Get(string) string }{
-			"stream":    es.resp.Header,
-			"command":   b.do("POST", address, "pull=x", fields...).header,
-			"preflight": b.do("OPTIONS", address, "", fields...).header,
+			"stream":    es.Answer().Header,
+			"command":   b.Do("POST", address, "pull=x", fields...).Header,
+			"preflight": b.Do("OPTIONS", address, "", fields...).Header,
 		} {
 			want, credentials := "", ""
 			if allowed {
@@ -51,26 +51,26 @@ func TestOrigins(t *testing.T) {
 
 func TestPreflight(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{Origins: []string{"https://friend.example"}})
-	a := b.do("OPTIONS", "/comet", "", "Origin", "https://friend.example",
+	a := b.Do("OPTIONS", "/comet", "", "Origin", "https://friend.example",
 		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "content-type")
-	if a.status != 204 || a.header.Get("Access-Control-Allow-Methods") != "GET, POST" ||
-		a.header.Get("Access-Control-Allow-Headers") != "Comet-Process, Content-Type, Last-Event-ID" ||
-		a.header.Get("Allow") != "GET, HEAD, POST, OPTIONS" {
-		t.Errorf("%d %v", a.status, a.header)
+	if a.Status != 204 || a.Header.Get("Access-Control-Allow-Methods") != "GET, POST" ||
+		a.Header.Get("Access-Control-Allow-Headers") != "Comet-Process, Content-Type, Last-Event-ID" ||
+		a.Header.Get("Allow") != "GET, HEAD, POST, OPTIONS" {
+		t.Errorf("%d %v", a.Status, a.Header)
 	}
-	a = b.do("OPTIONS", "/comet", "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")
-	if a.status != 204 || a.header.Get("Access-Control-Allow-Methods") != "" {
-		t.Errorf("a foreign origin's: %d %v", a.status, a.header)
+	a = b.Do("OPTIONS", "/comet", "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")
+	if a.Status != 204 || a.Header.Get("Access-Control-Allow-Methods") != "" {
+		t.Errorf("a foreign origin's: %d %v", a.Status, a.Header)
 	}
 }
 
 // Without Origins nothing of CORS is said: that is then the app's own business.
 func TestNoOrigins(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
-	a := b.do("OPTIONS", "/comet", "", "Origin", "https://evil.example")
-	for name := range a.header {
+	a := b.Do("OPTIONS", "/comet", "", "Origin", "https://evil.example")
+	for name := range a.Header {
 		if len(name) > 14 && name[:14] == "Access-Control" || name == "Vary" {
-			t.Errorf("%s: %s", name, a.header.Get(name))
+			t.Errorf("%s: %s", name, a.Header.Get(name))
 		}
 	}
 }

@@ -73,12 +73,12 @@ func TestWhereItStands(t *testing.T) {
 			}
 			test.put(app, middleware.New(config), openPage(chat))
 			b := serve(t, app)
-			address := b.get(test.page).body
+			address := b.get(test.page).Body
 			if path, _, _ := strings.Cut(address, "?"); path != test.address {
 				t.Fatalf("Open gave %s, want the path %s", address, test.address)
 			}
 			put("heard")
-			b.open(address).expect("chat", "heard")
+			b.Listen(address).Expect("chat", "heard")
 		})
 	}
 }
@@ -115,8 +115,8 @@ func TestEndpointMatchesAsRoutesDo(t *testing.T) {
 	} {
 		app := newApp(test.config)
 		app.Use("/api", middleware.New(middleware.Config{Site: newSite(t)}))
-		a := serve(t, app).do("HEAD", test.path, "")
-		if found := a.status == 200; found != test.found {
+		a := serve(t, app).Do("HEAD", test.path, "")
+		if found := a.Status == 200; found != test.found {
 			t.Errorf("%+v %s: found %v, want %v", test.config, test.path, found, test.found)
 		}
 	}
@@ -130,13 +130,13 @@ func TestPublicPath(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site, PublicPath: "/shop/events"}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
+	address := b.get("/").Body
 	query, ok := strings.CutPrefix(address, "/shop/events?")
 	if !ok {
 		t.Fatalf("Open gave %s, want PublicPath", address)
 	}
 	put("heard")
-	b.open("/comet?"+query).expect("chat", "heard") // as the proxy would ask
+	b.Listen("/comet?"+query).Expect("chat", "heard") // as the proxy would ask
 }
 
 // PublicPath counts against the budget of the address.
@@ -146,8 +146,8 @@ func TestLongPublicPathIsRefusedByOpen(t *testing.T) {
 	app := newApp(fiber.Config{ErrorHandler: tellError})
 	app.Use(middleware.New(middleware.Config{Site: site, PublicPath: "/" + strings.Repeat("x", 2500)}))
 	app.Get("/", openPage(chat))
-	if a := serve(t, app).do("GET", "/", ""); !strings.Contains(a.body, scope.ErrTooLong.Error()) {
-		t.Errorf("Open said %s", a.body)
+	if a := serve(t, app).Do("GET", "/", ""); !strings.Contains(a.Body, scope.ErrTooLong.Error()) {
+		t.Errorf("Open said %s", a.Body)
 	}
 }
 

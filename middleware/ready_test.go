@@ -59,11 +59,11 @@ func TestReady(t *testing.T) {
 	b := serve(t, app)
 	want := func(status int) {
 		t.Helper()
-		a := b.do("GET", "/ready", "")
-		if a.status != status || strings.Contains(a.body, "secret") || a.header.Get("Cache-Control") == "" {
+		a := b.Do("GET", "/ready", "")
+		if a.Status != status || strings.Contains(a.Body, "secret") || a.Header.Get("Cache-Control") == "" {
 			t.Fatalf("%+v", a)
 		}
-		if after := a.header.Get("Retry-After"); (after == "2") != (status == 503) {
+		if after := a.Header.Get("Retry-After"); (after == "2") != (status == 503) {
 			t.Fatalf("Retry-After %q with %d", after, status)
 		}
 	}
@@ -113,23 +113,23 @@ func TestUnhealthyOverHTTP(t *testing.T) {
 	app.Use(middleware.New(middleware.Config{Site: site, Logger: new(logbook).logger()}))
 	app.Get("/", openPage(chat))
 	b := serve(t, app)
-	address := b.get("/").body
-	es := b.open(address)
-	es.greeted()
+	address := b.get("/").Body
+	es := b.Listen(address)
+	es.Hello()
 	put("before")
-	es.expect("chat", "before")
+	es.Expect("chat", "before")
 	e.set(errors.New("cut off"), false)
-	for range es.events { // until it is sent away
-	}
+	es.Away()
+	es.Close()
 	eventually(t, "a new event stream is turned away", func() bool {
-		a := b.do("GET", address, "")
-		return a.status == 200 && strings.HasPrefix(a.body, "retry: ") && !strings.Contains(a.body, "event:")
+		a := b.Do("GET", address, "")
+		return a.Status == 200 && strings.HasPrefix(a.Body, "retry: ") && strings.Count(a.Body, "event: ") == 1 && strings.Contains(a.Body, "\n\nevent: comet:away\n")
 	})
 	put("meanwhile")
 	e.set(nil, false)
 	var lines string
 	eventually(t, "it is served again", func() bool {
-		lines = b.do("GET", address+"&wait=no", "").body
+		lines = b.Do("GET", address+"&wait=no", "").Body
 		return strings.Contains(lines, "comet:hello")
 	})
 	if !strings.Contains(lines, "before") || !strings.Contains(lines, "meanwhile") || strings.Contains(lines, "comet:full") {

@@ -151,6 +151,10 @@ func (r *request) byToken(c *fiber.Ctx, token string) (*scope.ClientProcess, err
 }
 
 func (r *request) mint(c *fiber.Ctx) (*scope.ClientProcess, error) {
+	user := ""
+	if r.comet.cfg.User != nil { // first: it may panic
+		user = utils.CopyString(r.comet.cfg.User(c))
+	}
 	session, err := r.comet.sessions.take(c, &r.visit)
 	if err != nil {
 		return nil, fmt.Errorf("comet.ClientProcess: taking up the session: %w", err)
@@ -160,6 +164,7 @@ func (r *request) mint(c *fiber.Ctx) (*scope.ClientProcess, error) {
 		r.comet.sessions.untake(&r.visit)
 		return nil, err
 	}
+	p.BelongsTo(user)
 	if err := r.comet.sessions.hold(c, &r.visit, p); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("comet.ClientProcess: keeping the session: %w", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
 )
@@ -41,20 +42,20 @@ func TestTokenNamesTheTab(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{})
 	token, _ := b.tab("/")
 	multipart := "--x\r\nContent-Disposition: form-data; name=\"comet\"\r\n\r\n" + token + "\r\n--x--\r\n"
-	for name, a := range map[string]answer{
-		"header":             b.do("GET", "/who", "", "Comet-Process", token, "Sec-Fetch-Mode", "cors"),
-		"header, navigation": b.do("GET", "/who", "", "Comet-Process", token),
-		"form": b.do("POST", "/who", "text=x&comet="+url.QueryEscape(token),
+	for name, a := range map[string]comettest.Answer{
+		"header":             b.Do("GET", "/who", "", "Comet-Process", token, "Sec-Fetch-Mode", "cors"),
+		"header, navigation": b.Do("GET", "/who", "", "Comet-Process", token),
+		"form": b.Do("POST", "/who", "text=x&comet="+url.QueryEscape(token),
 			"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Mode", "cors"),
-		"form, navigation": b.do("POST", "/who", "comet="+token,
+		"form, navigation": b.Do("POST", "/who", "comet="+token,
 			"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Mode", "navigate"),
-		"multipart": b.do("POST", "/who", multipart, "Content-Type", "multipart/form-data; boundary=x"),
+		"multipart": b.Do("POST", "/who", multipart, "Content-Type", "multipart/form-data; boundary=x"),
 	} {
-		if a.status != 200 || a.body != token {
-			t.Errorf("%s: %d %s, want %s", name, a.status, a.body, token)
+		if a.Status != 200 || a.Body != token {
+			t.Errorf("%s: %d %s, want %s", name, a.Status, a.Body, token)
 		}
 	}
-	if a := b.do("GET", "/who?comet="+token, "", "Sec-Fetch-Mode", "cors"); a.status == 200 {
+	if a := b.Do("GET", "/who?comet="+token, "", "Sec-Fetch-Mode", "cors"); a.Status == 200 {
 		t.Error("a token in a query, which ends up in logs and Referers, was taken")
 	}
 }
@@ -63,21 +64,21 @@ func TestTokenNamesTheTab(t *testing.T) {
 func TestTokenThatIsNotTheSessions(t *testing.T) {
 	b, tabs, _ := tabApp(t, middleware.Config{})
 	token, _ := b.tab("/")
-	other := newBrowser(t, b.origin)
+	other := b.another()
 	other.tab("/")
 	ended, _ := b.tab("/")
 	tabs.of(ended).Close()
-	want := b.do("GET", "/who", "", "Comet-Process", "AAAAAAAAAAAAAAAAAAAAAA")
-	if !strings.Contains(want.body, scope.ErrNoProcess.Error()) {
-		t.Fatalf("an unknown token: %s", want.body)
+	want := b.Do("GET", "/who", "", "Comet-Process", "AAAAAAAAAAAAAAAAAAAAAA")
+	if !strings.Contains(want.Body, scope.ErrNoProcess.Error()) {
+		t.Fatalf("an unknown token: %s", want.Body)
 	}
-	for name, a := range map[string]answer{
-		"foreign":    other.do("GET", "/who", "", "Comet-Process", token),
-		"no session": newBrowser(t, b.origin).do("GET", "/who", "", "Comet-Process", token),
-		"ended":      b.do("GET", "/who", "", "Comet-Process", ended),
+	for name, a := range map[string]comettest.Answer{
+		"foreign":    other.Do("GET", "/who", "", "Comet-Process", token),
+		"no session": b.another().Do("GET", "/who", "", "Comet-Process", token),
+		"ended":      b.Do("GET", "/who", "", "Comet-Process", ended),
 	} {
-		if a.status != want.status || a.body != want.body {
-			t.Errorf("%s: %d %q, want as unknown: %d %q", name, a.status, a.body, want.status, want.body)
+		if a.Status != want.Status || a.Body != want.Body {
+			t.Errorf("%s: %d %q, want as unknown: %d %q", name, a.Status, a.Body, want.Status, want.Body)
 		}
 	}
 }
@@ -91,12 +92,12 @@ func TestOnlyNavigationsMint(t *testing.T) {
 		if mode != "" {
 			fields = []string{"Sec-Fetch-Mode", mode}
 		}
-		a := newBrowser(t, b.origin).do("GET", "/who", "", fields...)
+		a := b.another().Do("GET", "/who", "", fields...)
 		switch {
-		case mints && (a.status != 200 || a.cookie("comet") == nil):
-			t.Errorf("mode %q: %d %s, want a process and a cookie", mode, a.status, a.body)
-		case !mints && (!strings.Contains(a.body, "Comet-Process") || a.cookie("comet") != nil):
-			t.Errorf("mode %q: %s, want ErrNoProcess with the remedy, and no cookie", mode, a.body)
+		case mints && (a.Status != 200 || a.Cookie("comet") == nil):
+			t.Errorf("mode %q: %d %s, want a process and a cookie", mode, a.Status, a.Body)
+		case !mints && (!strings.Contains(a.Body, "Comet-Process") || a.Cookie("comet") != nil):
+			t.Errorf("mode %q: %s, want ErrNoProcess with the remedy, and no cookie", mode, a.Body)
 		}
 	}
 }
@@ -129,17 +130,17 @@ func TestOpenIncludesTheProcessOfTheRequest(t *testing.T) {
 	if !strings.Contains(address, token) {
 		t.Errorf("the address %s does not name the process %s", address, token)
 	}
-	b.open(address).expect("mine", "hello")
+	b.Listen(address).Expect("mine", "hello")
 
 	a := b.get("/public")
-	if strings.Contains(a.body, "p=") {
-		t.Errorf("the address %s names a process, without ClientProcess", a.body)
+	if strings.Contains(a.Body, "p=") {
+		t.Errorf("the address %s names a process, without ClientProcess", a.Body)
 	}
-	if got := a.header.Get("Cache-Control"); got != "" {
+	if got := a.Header.Get("Cache-Control"); got != "" {
 		t.Errorf("a page without a process has Cache-Control %q", got)
 	}
 	put("heard")
-	b.open(a.body).expect("chat", "heard")
+	b.Listen(a.Body).Expect("chat", "heard")
 }
 
 // A page with a process is not stored, whatever the app says later: Back would
@@ -152,7 +153,7 @@ func TestPageWithAProcessIsNotStored(t *testing.T) {
 		c.Set("Cache-Control", "public, max-age=3600")
 		return err
 	})
-	if got := serve(t, app).get("/").header.Get("Cache-Control"); got != "no-store" {
+	if got := serve(t, app).get("/").Header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control %q", got)
 	}
 }
@@ -167,8 +168,8 @@ func TestRefOfAnotherProcessIsRefused(t *testing.T) {
 	app := newApp(fiber.Config{ErrorHandler: tellError})
 	app.Use(middleware.New(middleware.Config{Site: newSite(t)}))
 	app.Get("/", openPage(h))
-	if a := serve(t, app).do("GET", "/", ""); !strings.Contains(a.body, scope.ErrBadRef.Error()) {
-		t.Errorf("Open said %s", a.body)
+	if a := serve(t, app).Do("GET", "/", ""); !strings.Contains(a.Body, scope.ErrBadRef.Error()) {
+		t.Errorf("Open said %s", a.Body)
 	}
 }
 
@@ -178,12 +179,12 @@ func TestTooManyTabs(t *testing.T) {
 	b, _, _ := tabApp(t, middleware.Config{Site: site})
 	for range 2 {
 		_, address := b.tab("/")
-		b.open(address).expect("mine", "hello")
+		b.Listen(address).Expect("mine", "hello")
 	}
-	if a := b.do("GET", "/", ""); !strings.Contains(a.body, scope.ErrTooMany.Error()) {
-		t.Errorf("the third attached tab: %d %s", a.status, a.body)
+	if a := b.Do("GET", "/", ""); !strings.Contains(a.Body, scope.ErrTooMany.Error()) {
+		t.Errorf("the third attached tab: %d %s", a.Status, a.Body)
 	}
-	newBrowser(t, b.origin).tab("/") // another session has its own
+	b.another().tab("/") // another session has its own
 }
 
 func TestWithoutTheMiddleware(t *testing.T) {
@@ -204,7 +205,7 @@ func TestWithoutTheMiddleware(t *testing.T) {
 		middleware.Site(c)
 		return nil
 	})
-	serve(t, app).do("GET", "/", "")
+	serve(t, app).Do("GET", "/", "")
 }
 
 func TestNextSkips(t *testing.T) {
@@ -215,10 +216,10 @@ func TestNextSkips(t *testing.T) {
 		return c.SendString(fmt.Sprint(errors.Is(err, middleware.ErrNotInstalled)))
 	})
 	b := serve(t, app)
-	if b.get("/with").body != "false" || b.get("/without").body != "true" {
+	if b.get("/with").Body != "false" || b.get("/without").Body != "true" {
 		t.Error("Next was not asked")
 	}
-	if a := b.do("GET", "/comet", ""); a.header.Get("Content-Type") == "text/event-stream" {
+	if a := b.Do("GET", "/comet", ""); a.Header.Get("Content-Type") == "text/event-stream" {
 		t.Error("the endpoint is not skipped")
 	}
 }
@@ -258,15 +259,15 @@ func TestTwoComets(t *testing.T) {
 		return c.SendString(siteName[middleware.Site(c)] + " " + fmt.Sprint(errors.Is(err, middleware.ErrNotInstalled)))
 	})
 	b := serve(t, app)
-	if got := b.get("/page").body; got != "outer true" {
+	if got := b.get("/page").Body; got != "outer true" {
 		t.Errorf("outside the inner Comet: %s", got)
 	}
 	a := b.get("/admin/page")
-	got := strings.Fields(a.body)
+	got := strings.Fields(a.Body)
 	if len(got) != 6 || strings.Join(got[:4], " ") != "inner inner outer true" {
-		t.Fatalf("within both: %s", a.body)
+		t.Fatalf("within both: %s", a.Body)
 	}
-	if a.cookie("comet") == nil || a.cookie("admin") == nil {
+	if a.Cookie("comet") == nil || a.Cookie("admin") == nil {
 		t.Error("each Comet has a cookie of its own")
 	}
 	if !strings.HasPrefix(got[4], "/admin/comet?") || !strings.HasPrefix(got[5], "/comet?") {
@@ -274,16 +275,16 @@ func TestTwoComets(t *testing.T) {
 	}
 	innerPut("in")
 	outerPut("out")
-	b.open(got[4]).expect("chat", "in")
-	b.open(got[5]).expect("news", "out")
+	b.Listen(got[4]).Expect("chat", "in")
+	b.Listen(got[5]).Expect("news", "out")
 }
 
 func TestTwoCometsAtOnePathAreRefused(t *testing.T) {
 	app := newApp(fiber.Config{ErrorHandler: tellError})
 	app.Use(middleware.New(middleware.Config{Site: newSite(t)}), middleware.New(middleware.Config{Site: newSite(t)}))
 	app.Get("/", func(c *fiber.Ctx) error { return nil })
-	if a := serve(t, app).do("GET", "/", ""); !strings.Contains(a.body, "two Comets serve /comet: give one") {
-		t.Errorf("got %d %s", a.status, a.body)
+	if a := serve(t, app).Do("GET", "/", ""); !strings.Contains(a.Body, "two Comets serve /comet: give one") {
+		t.Errorf("got %d %s", a.Status, a.Body)
 	}
 }
 
@@ -315,8 +316,8 @@ func TestNestingUnwinds(t *testing.T) {
 		}
 		return io.ErrUnexpectedEOF
 	})
-	if a := serve(t, app).get("/"); a.header.Get("Cache-Control") != "no-store" || a.cookie("comet") == nil {
-		t.Errorf("the error page: %v", a.header)
+	if a := serve(t, app).get("/"); a.Header.Get("Cache-Control") != "no-store" || a.Cookie("comet") == nil {
+		t.Errorf("the error page: %v", a.Header)
 	}
 }
 
@@ -350,10 +351,10 @@ func TestCometAlone(t *testing.T) {
 	})
 	b := serve(t, app)
 	t.Cleanup(func() { shutdown(t, site) })
-	if a := b.get("/"); !strings.HasPrefix(a.body, "/comet") {
-		t.Errorf("Open gave %s", a.body)
+	if a := b.get("/"); !strings.HasPrefix(a.Body, "/comet") {
+		t.Errorf("Open gave %s", a.Body)
 	}
-	if a := b.do("HEAD", "/comet", ""); a.status != http.StatusOK {
-		t.Errorf("HEAD: %d", a.status)
+	if a := b.Do("HEAD", "/comet", ""); a.Status != http.StatusOK {
+		t.Errorf("HEAD: %d", a.Status)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/cors"
 	"github.com/gofiber/fiber/v2/middleware/session"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
 )
@@ -104,23 +105,19 @@ func TestLogoutEndsWhatAllowDecided(t *testing.T) {
 				t.Parallel()
 				c := newClub(t, own, middleware.Config{})
 				in := []string{"X-User", "ann"}
-				if a := c.do("POST", "/login", ""); a.status != 200 {
+				if a := c.Do("POST", "/login", ""); a.Status != 200 {
 					t.Fatal(a)
 				}
 				c.get("/", in...) // there is a session that Comet knows
-				address := c.get(path, in...).body
-				es := c.open(address, in...)
+				address := c.get(path, in...).Body
+				es := c.Listen(address, in...)
 				c.say("one")
-				last := es.expect("members", "one").ID
-				start := time.Now()
-				if a := c.do("POST", "/logout", ""); a.status != 200 {
+				last := es.Expect("members", "one").ID
+				start, lost := time.Now(), overslept(t)
+				if a := c.Do("POST", "/logout", ""); a.Status != 200 {
 					t.Fatal(a)
 				}
-				for {
-					e, ok := es.next()
-					if !ok {
-						break
-					}
+				for _, e := range es.Rest() {
 					if e.ID != "" {
 						last = e.ID
 					}
@@ -128,18 +125,16 @@ func TestLogoutEndsWhatAllowDecided(t *testing.T) {
 						t.Errorf("heard %s %s", e.Name, e.Data)
 					}
 				}
-				if took := time.Since(start); took > clubHeartbeat+time.Second { // a second for a machine that is busy
-					t.Errorf("it ended after %v", took)
+				if took := time.Since(start) - lost(); took > clubHeartbeat+time.Second { // a second for a machine that is busy
+					t.Errorf("it ended after %v, and %v in which nothing ran", took, lost())
 				}
+				es.Close()
 				c.say("two")
 				c.announce("open to all")
-				es = c.open(address, "Last-Event-ID", last)
+				es = c.Listen(address, "Last-Event-ID", last)
 				heard := map[string]string{}
 				for len(heard) < 2 {
-					e, ok := es.next()
-					if !ok {
-						t.Fatal("the end, after", heard)
-					}
+					e := es.Next()
 					if e.Name == "members" {
 						t.Fatalf("heard %s", e.Data)
 					}
@@ -160,7 +155,7 @@ func TestLogoutEndsWhatAllowDecided(t *testing.T) {
 // or the session vanishes elsewhere; and is forgotten with it.
 func TestLogoutWithoutAProcess(t *testing.T) {
 	for name, logout := range map[string]func(c *club){
-		"logout": func(c *club) { c.do("POST", "/logout", "") },
+		"logout": func(c *club) { c.Do("POST", "/logout", "") },
 		"vanishes": func(c *club) {
 			for _, key := range c.storage.keys() {
 				if err := c.storage.Delete(key); err != nil {
@@ -172,18 +167,18 @@ func TestLogoutWithoutAProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newClub(t, false, middleware.Config{})
-			c.do("POST", "/login", "")
+			c.Do("POST", "/login", "")
 			c.get("/")
-			es := c.open(c.get("/list").body)
+			es := c.Listen(c.get("/list").Body)
 			c.say("one")
-			es.expect("members", "one")
+			es.Expect("members", "one")
 			for _, p := range c.tabs.m {
 				p.Close()
 			}
 			logout(c)
-			es.ended()
+			es.Ended()
 			c.say("two")
-			c.open(c.get("/list").body).expect("comet:closed", "")
+			c.Listen(c.get("/list").Body).Expect("comet:closed", "")
 		})
 	}
 }
@@ -206,26 +201,26 @@ func TestCheckedAgain(t *testing.T) {
 	app.Get("/news", openPage(news))
 	b := serve(t, app)
 	_, address := b.tab("/")
-	es := b.open(address)
-	es.expect("mine", "hello")
-	command := func() answer { return b.do("POST", address, "register=news") }
-	if a := command(); a.status != 200 || !strings.Contains(a.body, "heard") {
-		t.Errorf("allowed: %d %s", a.status, a.body)
+	es := b.Listen(address)
+	es.Expect("mine", "hello")
+	command := func() comettest.Answer { return b.Do("POST", address, "register=news") }
+	if a := command(); a.Status != 200 || !strings.Contains(a.Body, "heard") {
+		t.Errorf("allowed: %d %s", a.Status, a.Body)
 	}
 	refused.Store(true)
-	if a := b.do("POST", address, "register=news@-1"); a.status != 200 || !strings.Contains(a.body, "wanted") { // as what is not there
-		t.Errorf("refused by Allow: %d %s", a.status, a.body)
+	if a := b.Do("POST", address, "register=news@-1"); a.Status != 200 || !strings.Contains(a.Body, "wanted") { // as what is not there
+		t.Errorf("refused by Allow: %d %s", a.Status, a.Body)
 	}
-	b.open(b.get("/news").body).expect("comet:closed", "")
+	b.Listen(b.get("/news").Body).Expect("comet:closed", "")
 	for _, key := range storage.keys() {
 		if err := storage.Delete(key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a := command(); a.status != 410 {
-		t.Errorf("without its session: %d %s", a.status, a.body)
+	if a := command(); a.Status != 410 {
+		t.Errorf("without its session: %d %s", a.Status, a.Body)
 	}
-	b.open(address).expect("comet:gone", "")
+	b.Listen(address).Expect("comet:gone", "")
 }
 
 // TestForeignPagesAreNobodys: the event stream of a page of another origin that Config.Origins
@@ -246,23 +241,23 @@ func TestForeignPagesAreNobodys(t *testing.T) {
 		"of this, by an old": {[]string{"Sec-Fetch-Site", ""}, true},
 	} {
 		in := append([]string{"X-User", "ann"}, test.fields...)
-		es := c.open(c.get("/", "X-User", "ann").body, in...)
+		es := c.Listen(c.get("/", "X-User", "ann").Body, in...)
 		c.say("secret")
 		want := map[bool]string{true: "members", false: "comet:closed"}[test.known]
 		gone, found := false, false
 		for !found {
-			e, ok := es.next()
-			if !ok || e.Name == "members" && !test.known {
+			e := es.Next()
+			if e.Name == "members" && !test.known {
 				t.Fatalf("%s: heard %q %s", name, e.Name, e.Data)
 			}
 			gone, found = gone || e.Name == "comet:gone", e.Name == want
 		}
 		if !test.known && !gone {
-			es.expect("comet:gone", "")
+			es.Expect("comet:gone", "")
 		} else if test.known && gone {
 			t.Errorf("%s: its process is gone", name)
 		}
-		es.cancel()
+		es.Close()
 	}
 }
 
@@ -290,42 +285,41 @@ func TestLimitsEvictNobody(t *testing.T) {
 			})
 			origin := listen(t, app)
 			b := newBrowser(t, origin)
-			var attached []*eventSource
+			var attached []*comettest.Tab
 			var addresses []string
 			for range 2 {
-				address := b.get("/").body
-				es := b.open(address)
-				es.greeted()
+				address := b.get("/").Body
+				es := b.Listen(address)
+				es.Hello()
 				attached, addresses = append(attached, es), append(addresses, address)
 			}
 			for range 20 { // newcomers
 				switch name {
 				case "MaxProcesses":
-					if a := b.do("GET", "/", "", "Sec-Fetch-Mode", "navigate"); a.status != 503 {
-						t.Fatalf("one too many: %d", a.status)
+					if a := b.Do("GET", "/", "", "Sec-Fetch-Mode", "navigate"); a.Status != 503 {
+						t.Fatalf("one too many: %d", a.Status)
 					}
 				case "MaxSessions":
-					if a := newBrowser(t, origin).do("GET", "/", "", "Sec-Fetch-Mode", "navigate"); a.status != 503 {
-						t.Fatalf("one too many: %d", a.status)
+					if a := newBrowser(t, origin).Do("GET", "/", "", "Sec-Fetch-Mode", "navigate"); a.Status != 503 {
+						t.Fatalf("one too many: %d", a.Status)
 					}
 				case "MaxCommandRate":
-					b.do("POST", addresses[0], "register=chat")
+					b.Do("POST", addresses[0], "register=chat")
 				default:
-					es := b.open(b.get("/").body)
-					if e, ok := es.next(); ok {
-						t.Fatalf("one too many heard %s %s", e.Name, e.Data)
-					}
+					es := b.Listen(b.get("/").Body)
+					es.Ended() // one too many heard nothing
+					es.Close()
 				}
 			}
 			if name == "MaxCommandRate" {
-				a := b.do("POST", addresses[0], "register=chat")
-				if a.status != 429 || a.header.Get("Retry-After") == "" || !strings.Contains(a.body, `"retry":`) {
-					t.Errorf("too many commands: %d %v %s", a.status, a.header, a.body)
+				a := b.Do("POST", addresses[0], "register=chat")
+				if a.Status != 429 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, `"retry":`) {
+					t.Errorf("too many commands: %d %v %s", a.Status, a.Header, a.Body)
 				}
 			}
 			put("on")
 			for _, es := range attached {
-				es.expect("chat", "on")
+				es.Expect("chat", "on")
 			}
 		})
 	}
@@ -353,7 +347,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	b := serve(t, app)
 	token, address := b.tab("/")
 	otherToken, other := b.tab("/")
-	b.open(address).expect("mine", "hello")
+	b.Listen(address).Expect("mine", "hello")
 	take := func(context.Context, scope.Sent) (int, error) { return 0, errors.New("the inbox is out of order") }
 	if _, err := scope.Receive(tabs.of(token), scope.InboxSpec{Name: "in", Take: take}); err != nil {
 		t.Fatal(err)
@@ -367,26 +361,26 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		"attach=" + otherToken, "detach=" + otherToken, "attach=" + otherToken + ".x", "attach=" + token[1:], "comet=" + otherToken + "&pull=x",
 		"send=in&value=1", "register=" + token, "pull=" + token, "nothing=" + token, "%", "attach=" + url.QueryEscape(otherToken),
 	} {
-		b.do("POST", address, form)
+		b.Do("POST", address, form)
 	}
 	bad.Store(true)
-	b.open(b.get("/news").body).greeted()
-	b.do("POST", other, "register=news")
+	b.Listen(b.get("/news").Body).Hello()
+	b.Do("POST", other, "register=news")
 	bad.Store(false)
 	storage.breakWith(errors.New("the storage is out of order"))
-	b.do("GET", "/", "", "Sec-Fetch-Mode", "navigate")
-	b.do("GET", "/", "", "Comet-Process", token)
-	b.do("POST", address, "pull=x")
-	b.open(address).greeted()
+	b.Do("GET", "/", "", "Sec-Fetch-Mode", "navigate")
+	b.Do("GET", "/", "", "Comet-Process", token)
+	b.Do("POST", address, "pull=x")
+	b.Listen(address).Hello()
 	storage.breakWith(nil)
-	newBrowser(t, b.origin).open(address).expect("comet:gone", "") // stolen
+	b.another().Listen(address).Expect("comet:gone", "") // stolen
 	said := log.String()
 	for _, what := range []string{"allow is out of order", "the storage is out of order", "the inbox is out of order", "the source is out of order"} {
 		if !strings.Contains(said, what) {
 			t.Errorf("the log does not tell that %s:\n%s", what, said)
 		}
 	}
-	secrets := []string{token, otherToken, b.cookies()[0].Value}
+	secrets := []string{token, otherToken, b.Cookies()[0].Value}
 	for _, key := range storage.keys() {
 		secrets = append(secrets, key[strings.LastIndex(key, ":")+1:])
 	}

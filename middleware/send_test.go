@@ -52,17 +52,17 @@ func sendApp(t *testing.T, config middleware.Config) (b *browser, address string
 // values, with who sent them, and is answered when they are taken.
 func TestSendOverHTTP(t *testing.T) {
 	b, address, got := sendApp(t, middleware.Config{User: func(c *fiber.Ctx) string { return c.Get("X-User") }})
-	a := b.do("POST", address, values("1", "a & b = c", "ü+%"), "X-User", "Ann", "Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
-	if a.status != 200 || a.body != `{"state":"taken","n":1}` || a.header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("%d %s", a.status, a.body)
+	a := b.Do("POST", address, values("1", "a & b = c", "ü+%"), "X-User", "Ann", "Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
+	if a.Status != 200 || a.Body != `{"state":"taken","n":1}` || a.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	for _, want := range []string{"Ann: a & b = c", "Ann: ü+%"} {
 		if v := <-got; v != want {
 			t.Fatalf("got %q, want %q", v, want)
 		}
 	}
-	if a := b.do("POST", address, values("1", "a & b = c", "ü+%")); a.body != `{"state":"seen","n":1}` || len(got) > 0 {
-		t.Fatalf("repeated: %s, %d values were taken again", a.body, len(got))
+	if a := b.Do("POST", address, values("1", "a & b = c", "ü+%")); a.Body != `{"state":"seen","n":1}` || len(got) > 0 {
+		t.Fatalf("repeated: %s, %d values were taken again", a.Body, len(got))
 	}
 }
 
@@ -92,23 +92,23 @@ func TestSendRefusals(t *testing.T) {
 		"too many":      {values("", make([]string, 21)...), 413, "", said{}},
 		"a long body":   {values("", strings.Repeat("x", 64<<10)), 413, "", said{}},
 	} {
-		a := b.do("POST", address, test.body)
+		a := b.Do("POST", address, test.body)
 		var got said
-		if err := json.Unmarshal([]byte(a.body), &got); err != nil || got.Error == "" {
-			t.Fatalf("%s: %s: %v", name, a.body, err)
+		if err := json.Unmarshal([]byte(a.Body), &got); err != nil || got.Error == "" {
+			t.Fatalf("%s: %s: %v", name, a.Body, err)
 		}
 		got.Error = ""
-		if a.status != test.status || got != test.want || a.header.Get("Retry-After") != test.retry {
-			t.Errorf("%s: %d %s, Retry-After %q", name, a.status, a.body, a.header.Get("Retry-After"))
+		if a.Status != test.status || got != test.want || a.Header.Get("Retry-After") != test.retry {
+			t.Errorf("%s: %d %s, Retry-After %q", name, a.Status, a.Body, a.Header.Get("Retry-After"))
 		}
 	}
 	for len(got) > 0 {
 		<-got
 	}
 	for range 20 {
-		if a := b.do("POST", address, values("", "x")); a.status == 429 {
-			if a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, `"retry":`) {
-				t.Errorf("%s, Retry-After %q", a.body, a.header.Get("Retry-After"))
+		if a := b.Do("POST", address, values("", "x")); a.Status == 429 {
+			if a.Header.Get("Retry-After") != "1" || !strings.Contains(a.Body, `"retry":`) {
+				t.Errorf("%s, Retry-After %q", a.Body, a.Header.Get("Retry-After"))
 			}
 			return
 		}
@@ -131,9 +131,9 @@ func TestSendFailure(t *testing.T) {
 	app.Get("/", new(tabs).page)
 	b := serve(t, app)
 	_, address := b.tab("/")
-	a := b.do("POST", address, values("", "x"))
-	if a.status != 500 || strings.Contains(a.body, "secret") || !strings.Contains(log.String(), "a secret") {
-		t.Errorf("%d %s; logged: %s", a.status, a.body, &log)
+	a := b.Do("POST", address, values("", "x"))
+	if a.Status != 500 || strings.Contains(a.Body, "secret") || !strings.Contains(log.String(), "a secret") {
+		t.Errorf("%d %s; logged: %s", a.Status, a.Body, &log)
 	}
 }
 
@@ -147,17 +147,17 @@ func TestSendsOfOtherSitesAreRefused(t *testing.T) {
 		"same-site":   {"Sec-Fetch-Site", "same-site"},
 		"old browser": {"Origin", "https://evil.example"},
 	} {
-		if a := b.do("POST", address, values("", name), fields...); a.status != 403 {
-			t.Errorf("%s: %d %s", name, a.status, a.body)
+		if a := b.Do("POST", address, values("", name), fields...); a.Status != 403 {
+			t.Errorf("%s: %d %s", name, a.Status, a.Body)
 		}
 	}
-	if a := newBrowser(t, b.origin).do("POST", address, values("", "stolen")); a.status != 410 {
-		t.Errorf("another session: %d %s", a.status, a.body)
+	if a := b.another().Do("POST", address, values("", "stolen")); a.Status != 410 {
+		t.Errorf("another session: %d %s", a.Status, a.Body)
 	}
 	if len(got) > 0 {
 		t.Fatal("taken: ", <-got)
 	}
-	if a := b.do("POST", address, values("", "friend"), "Sec-Fetch-Site", "cross-site", "Origin", "https://friend.example"); a.status != 200 {
-		t.Errorf("a named origin: %d %s", a.status, a.body)
+	if a := b.Do("POST", address, values("", "friend"), "Sec-Fetch-Site", "cross-site", "Origin", "https://friend.example"); a.Status != 200 {
+		t.Errorf("a named origin: %d %s", a.Status, a.Body)
 	}
 }

@@ -4,22 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
-	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
-	"github.com/ocsigo/comet/sse"
 )
 
 // patience bounds what must happen but has no moment of its own.
@@ -51,41 +48,28 @@ func newApp(config ...fiber.Config) *fiber.App {
 	return fiber.New(c)
 }
 
-// listen serves app on a real loopback listener and returns its origin.
-func listen(t testing.TB, app *fiber.App) string {
+// listen serves app on a loopback port. Its sites are the test's to end.
+func listen(t testing.TB, app *fiber.App) *comettest.App {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- app.Listener(ln) }()
-	t.Cleanup(func() {
-		if err := app.ShutdownWithTimeout(patience); err != nil {
-			t.Errorf("app.Shutdown: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("serving: %v", err)
-		}
-	})
-	return "http://" + ln.Addr().String()
+	return comettest.ServeTCP(t, app)
 }
 
-// A browser is a client with a cookie jar.
+// A browser is comettest's, with what these tests ask most.
 type browser struct {
-	t      testing.TB
-	origin string
-	client *http.Client
+	*comettest.Browser
+	t testing.TB
 }
 
-func newBrowser(t testing.TB, origin string) *browser {
-	jar, _ := cookiejar.New(nil)
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &browser{t, origin, &http.Client{
-		Jar: jar, Transport: transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+func newBrowser(t testing.TB, app *comettest.App) *browser { return &browser{app.Browser(), t} }
+
+// another is the browser of another person.
+func (b *browser) another() *browser { return newBrowser(b.t, b.App()) }
+
+// Listen connects, and returns when there is an answer.
+func (b *browser) Listen(url string, fields ...string) *comettest.Tab {
+	tab := b.Browser.Listen(url, fields...)
+	tab.Answer()
+	return tab
 }
 
 // serve is listen with one browser.
@@ -94,160 +78,9 @@ func serve(t testing.TB, app *fiber.App) *browser {
 	return newBrowser(t, listen(t, app))
 }
 
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
-func (a answer) cookie(name string) *http.Cookie {
-	for _, c := range (&http.Response{Header: a.header}).Cookies() {
-		if c.Name == name {
-			return c
-		}
-	}
-	return nil
-}
-
-// do sends a request; fields alternates header names and values.
-func (b *browser) do(method, path, body string, fields ...string) answer {
-	b.t.Helper()
-	resp := b.send(context.Background(), method, path, body, fields...)
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatalf("%s %s: reading the body: %v", method, path, err)
-	}
-	return answer{resp.StatusCode, resp.Header, string(data)}
-}
-
-func (b *browser) send(ctx context.Context, method, path, body string, fields ...string) *http.Response {
-	b.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, b.origin+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		if fields[i] == "Host" {
-			req.Host = fields[i+1]
-		}
-		req.Header.Set(fields[i], fields[i+1])
-	}
-	resp, err := b.client.Do(req)
-	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return resp
-}
-
 // get is a navigation; its answer must be a 200.
-func (b *browser) get(path string, fields ...string) answer {
-	b.t.Helper()
-	a := b.do("GET", path, "", append([]string{"Sec-Fetch-Mode", "navigate"}, fields...)...)
-	if a.status != http.StatusOK {
-		b.t.Fatalf("GET %s: %d %s", path, a.status, a.body)
-	}
-	return a
-}
-
-func (b *browser) cookies() []*http.Cookie {
-	u, _ := url.Parse(b.origin)
-	return b.client.Jar.Cookies(u)
-}
-
-func (b *browser) forget() { b.client.Jar, _ = cookiejar.New(nil) }
-
-// An eventSource is one connection of an EventSource.
-type eventSource struct {
-	t      testing.TB
-	resp   *http.Response
-	raw    *bytes.Buffer
-	events chan sse.Event
-	cancel context.CancelFunc
-}
-
-// open connects as EventSource does: with Accept and Cache-Control.
-func (b *browser) open(path string, fields ...string) *eventSource {
-	b.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	resp := b.send(ctx, "GET", path, "", append([]string{
-		"Accept", "text/event-stream", "Cache-Control", "no-cache",
-		"Sec-Fetch-Mode", "cors", "Sec-Fetch-Site", "same-origin",
-	}, fields...)...)
-	es := &eventSource{t: b.t, resp: resp, raw: new(bytes.Buffer), events: make(chan sse.Event, 1000), cancel: cancel}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer close(es.events)
-		r := sse.NewReader(io.TeeReader(resp.Body, es.raw))
-		for {
-			e, err := r.Next()
-			if err != nil {
-				if err != io.EOF && ctx.Err() == nil {
-					b.t.Errorf("event stream of %s: %v", path, err)
-				}
-				return
-			}
-			es.events <- e
-		}
-	}()
-	b.t.Cleanup(func() {
-		cancel()
-		<-done
-		resp.Body.Close()
-	})
-	return es
-}
-
-// next returns the next event but hello and heartbeats; false at the end.
-func (es *eventSource) next() (sse.Event, bool) {
-	es.t.Helper()
-	for {
-		select {
-		case e, ok := <-es.events:
-			if ok && (e.Name == "comet:hello" || e.Name == "comet:hb") {
-				continue
-			}
-			return e, ok
-		case <-time.After(patience):
-			es.t.Fatal("no event came, and no end")
-		}
-	}
-}
-
-// expect reads the next event and checks its name and, unless empty, its data.
-func (es *eventSource) expect(name, data string) sse.Event {
-	es.t.Helper()
-	e, ok := es.next()
-	if !ok {
-		es.t.Fatalf("the stream ended where %s was due", name)
-	}
-	if e.Name != name || data != "" && string(e.Data) != data {
-		es.t.Fatalf("got event %q %s, want %q %s", e.Name, e.Data, name, data)
-	}
-	return e
-}
-
-// greeted waits for the first hello: from then on the stream stands.
-func (es *eventSource) greeted() sse.Event {
-	es.t.Helper()
-	select {
-	case e := <-es.events:
-		if e.Name != "comet:hello" {
-			es.t.Fatalf("got event %q %s, want comet:hello first", e.Name, e.Data)
-		}
-		return e
-	case <-time.After(patience):
-		es.t.Fatal("no hello came")
-		return sse.Event{}
-	}
-}
-
-func (es *eventSource) ended() {
-	es.t.Helper()
-	if e, ok := es.next(); ok {
-		es.t.Fatalf("got event %q %s, want the end", e.Name, e.Data)
-	}
+func (b *browser) get(path string, fields ...string) comettest.Answer {
+	return b.Get(path, fields...).Want(http.StatusOK)
 }
 
 // channelOf registers a site channel and returns how to put text into it.
@@ -314,12 +147,8 @@ func (s *tabs) page(c *fiber.Ctx) error {
 
 // tab loads a page of tabs and returns its token and stream address.
 func (b *browser) tab(path string, fields ...string) (token, address string) {
-	b.t.Helper()
-	token, address, ok := strings.Cut(b.get(path, fields...).body, " ")
-	if !ok {
-		b.t.Fatalf("GET %s: no address in the page", path)
-	}
-	return token, address
+	page := b.get(path, fields...)
+	return page.Find(`^(\S+) `), page.Find(` (.*)`)
 }
 
 // A logbook collects what is logged.
@@ -341,6 +170,32 @@ func (l *logbook) String() string {
 }
 
 func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// overslept begins to count for how long the machine had the test's process not run, and
+// returns who tells. What a test says of Comet's time is not about that.
+func overslept(t testing.TB) func() time.Duration {
+	const nap = 10 * time.Millisecond
+	var total atomic.Int64
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for begin := time.Now(); ; begin = time.Now() {
+			select {
+			case <-end:
+				return
+			case <-time.After(nap):
+			}
+			if over := time.Since(begin) - nap; over > nap {
+				total.Add(int64(over))
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(end)
+		<-ended
+	})
+	return func() time.Duration { return time.Duration(total.Load()) }
+}
 
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t testing.TB, what string, ok func() bool) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ocsigo/comet"
 	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/scope"
 )
 
@@ -40,43 +41,42 @@ func TestDuplex(t *testing.T) {
 			return c.SendString(address)
 		})
 	})
-	b := s.browser()
-	var sources []*source
-	var addresses []string
+	b := s.Browser()
+	var all []*comettest.Tab
 	for range tabs {
-		addresses = append(addresses, b.get("/"))
+		all = append(all, b.Open("/"))
 	}
-	for _, address := range addresses {
-		sources = append(sources, b.listen(address, ""))
+	for _, tab := range all {
+		tab.Connect(tab.Page.Body)
 	}
 	var sending sync.WaitGroup
-	for _, address := range addresses {
+	for _, tab := range all {
 		sending.Go(func() {
 			for n := 1; n <= values; n++ {
 				form := url.Values{"send": {"chat"}, "value": {fmt.Sprintf("%q", fmt.Sprint(n))}, "n": {fmt.Sprint(n)}}
 				if n%3 == 0 { // the first answer is lost
-					b.post(address, form.Encode(), "")
+					tab.Command(form)
 				}
-				if answer := b.post(address, form.Encode(), ""); !strings.Contains(answer, fmt.Sprintf(`"n":%d}`, n)) {
-					t.Errorf("send %d: %s", n, answer)
+				if answer := tab.Command(form); answer.Status != 200 || !strings.Contains(answer.Body, fmt.Sprintf(`"n":%d}`, n)) {
+					t.Errorf("send %d: %d %s", n, answer.Status, answer.Body)
 				}
 			}
 		})
 	}
 	sending.Wait()
-	for i, es := range sources {
+	for i, tab := range all {
 		heard := map[string]int{}
 		for range tabs * values {
-			e := es.expect("chat", "")
-			for _, address := range addresses {
-				token := tokenIn(t, address)
+			e := tab.Expect("chat", "")
+			for _, from := range all {
+				token := from.Token()
 				if want := fmt.Sprintf(`{"Tab":%q,"Text":"%d"}`, token, heard[token]+1); string(e.Data) == want {
 					heard[token]++
 				}
 			}
 		}
-		for _, address := range addresses {
-			if n := heard[tokenIn(t, address)]; n != values {
+		for _, from := range all {
+			if n := heard[from.Token()]; n != values {
 				t.Errorf("tab %d heard %d values of a tab in order, want %d", i, n, values)
 			}
 		}

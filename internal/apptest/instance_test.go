@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,10 @@ import (
 // does not have is closed.
 func TestExternal(t *testing.T) {
 	var send func(string)
-	b := serve(t, comet.SiteConfig{}, func(_ *fiber.App, site *scope.Site) { _, send = texts(t, site, "news") })
+	var b *server
 	a := serve(t, comet.SiteConfig{}, func(app *fiber.App, _ *scope.Site) {
 		app.Get("/", func(c *fiber.Ctx) error {
-			elsewhere := b.origin + "/comet"
+			elsewhere := b.Origin() + "/comet"
 			address, err := comet.Open(c, channel.External(elsewhere, "news"), channel.External(elsewhere, "nothing"))
 			if err != nil {
 				return err
@@ -31,27 +32,20 @@ func TestExternal(t *testing.T) {
 			return c.SendString(address)
 		})
 	})
-	tab := a.browser()
-	address := tab.get("/")
-	if !strings.HasPrefix(address, b.origin+"/comet?") {
-		t.Fatalf("the page is sent to %s", address)
+	b = serveOn(t, comet.SiteConfig{}, comet.Config{Origins: []string{a.Origin()}}, func(_ *fiber.App, site *scope.Site) { _, send = texts(t, site, "news") })
+	tab := a.Browser().Open("/")
+	if !strings.HasPrefix(tab.Page.Body, b.Origin()+"/comet?") {
+		t.Fatalf("the page is sent to %s", tab.Page.Body)
 	}
 	send("older")
 	send("newest before the page connected")
-	es := tab.listen(address, "")
+	tab.Connect(tab.Page.Body)
 	want := map[string]string{"news": "newest before the page connected", "comet:closed": `{"channel":"nothing","reason":"unavailable","final":true}`}
-	for len(want) > 0 {
-		e, ok := es.next()
-		if !ok {
-			t.Fatal("the end")
-		}
-		if e.Name != "comet:hello" && want[e.Name] != string(e.Data) {
-			t.Fatalf("got %s %s", e.Name, e.Data)
-		}
-		delete(want, e.Name)
+	if got := hear(tab, 2); !maps.Equal(got, want) {
+		t.Fatalf("heard %v", got)
 	}
 	send("live")
-	es.expect("news", "live")
+	tab.Expect("news", "live")
 	if n := a.asked("GET /comet"); n != 0 {
 		t.Errorf("A was asked for %d event streams", n)
 	}
@@ -82,34 +76,22 @@ func TestServerRestarts(t *testing.T) {
 		return s, send
 	}
 	old, say := start()
-	tab := old.browser()
-	address := tab.get("/")
-	es := tab.listen(address, "")
+	tab := open(old.Browser(), "/")
 	for i := range 500 {
 		say(fmt.Sprint(i))
-		es.expect("chat", fmt.Sprint(i))
+		tab.Expect("chat", fmt.Sprint(i))
 	}
-	es.hangUp()
+	tab.Close()
 
 	young, say := start()
 	say("first words")
-	tab = young.browser()
-	es = tab.listen(address, es.lastID)
-	seen := map[string]string{}
-	for len(seen) < 3 {
-		e, ok := es.next()
-		if !ok {
-			t.Fatalf("the end, after %v", seen)
-		}
-		if e.Name != "comet:hello" {
-			seen[e.Name] = string(e.Data)
-		}
-	}
+	tab = young.Browser().Listen(tab.URL(), "Last-Event-ID", tab.LastEventID())
+	seen := hear(tab, 3)
 	if !strings.Contains(seen["comet:full"], `"reason":"reset","final":false`) || seen["chat"] != "first words" || !strings.Contains(seen["comet:gone"], `"reason":"gone"`) {
 		t.Fatalf("heard %v", seen)
 	}
 	say("goes on")
-	es.expect("chat", "goes on")
+	tab.Expect("chat", "goes on")
 }
 
 // TestParallelComets: Eliom rows 1e.2, 1e.3 and 2.8.8: parallel hierarchies live
@@ -144,20 +126,20 @@ func TestParallelComets(t *testing.T) {
 		})
 		app.Post("/logout", func(c *fiber.Ctx) error { return comet.EndSession(c, admin) })
 	})
-	b := shop.browser()
-	inner, outer, _ := strings.Cut(b.get("/"), " ")
-	shopping := b.listen(outer, "")
-	shopping.expect("comet:hello", "")
+	b := shop.Browser()
+	inner, outer, _ := strings.Cut(b.Get("/").Want(200).Body, " ")
+	shopping := b.Listen(outer)
+	shopping.Hello()
 	if err := received(t, "the admin tab is inactive, whatever the shop's does", adminAway); err != nil {
 		t.Fatal(err)
 	}
-	administering := b.listen(inner, "")
-	administering.expect("comet:hello", "")
-	b.post("/logout", "", "")
-	administering.expect("comet:gone", "")
-	administering.ended()
+	administering := b.Listen(inner)
+	administering.Hello()
+	b.Post("/logout", nil).Want(200)
+	administering.Expect("comet:gone", "")
+	administering.Ended()
 	sendShop("still open")
-	shopping.expect("mine", "still open")
+	shopping.Expect("mine", "still open")
 	if len(shopAway) > 0 {
 		t.Error("the shop's tab was taken for inactive:", <-shopAway)
 	}

@@ -3,8 +3,6 @@ package apptest_test
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
@@ -39,9 +37,9 @@ func TestNodes(t *testing.T) {
 		})
 	}
 	a, b := node(), node()
-	user := a.browser()
-	address := user.get("/")
-	token, tab := tokenIn(t, address), tabs.of(t, address)
+	user := a.Browser()
+	page := user.Open("/")
+	tab := tabs.of(t, page.Page.Body)
 	say := func(values ...string) {
 		t.Helper()
 		for _, v := range values {
@@ -51,53 +49,52 @@ func TestNodes(t *testing.T) {
 		}
 	}
 	say("1")
-	es := user.listen(b.origin+address, "")
-	es.expect("mine", "1")
+	user.Route(b.App)
+	page.Connect(page.Page.Body)
+	gone := fmt.Sprintf(`{"process":%q,"reason":"gone"}`, page.Token())
+	page.Expect("mine", "1")
 	say("2", "3")
-	es.expect("mine", "2")
-	es.expect("mine", "3")
-	es.hangUp()
+	page.Expect("mine", "2")
+	page.Expect("mine", "3")
+	page.Cut()
 	say("4")
-	es = user.listen(b.origin+address, es.lastID)
-	es.expect("mine", "4")
+	page.Reconnect()
+	page.Expect("mine", "4")
 
-	if got := user.post(b.origin+address, "register=soon", ""); !strings.Contains(got, "wanted") {
+	if got := page.Register("soon"); got.State != "wanted" {
 		t.Error(got)
 	}
-	header := http.Header{"Comet-Process": {token}, "Sec-Fetch-Mode": {"cors"}}
-	for origin, want := range map[string]int{a.origin: 200, b.origin: 421} {
-		resp := user.do(context.Background(), "POST", origin+"/form", "", header)
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("a form of the page at %s got %d, want %d", origin, resp.StatusCode, want)
-		}
-	}
-	thief := b.browser()
-	stolen := thief.listen(address, "")
-	stolen.expect("comet:gone", fmt.Sprintf(`{"process":%q,"reason":"gone"}`, token))
-	stolen.ended()
+	page.Post("/form", nil).Want(421)
+	user.Route(a.App)
+	page.Post("/form", nil).Want(200)
+	user.Route(b.App)
+	stolen := b.Browser().Listen(page.URL())
+	stolen.Expect("comet:gone", gone)
+	stolen.Ended()
 
 	// A logout at B ends what the session has on A.
-	other := b.browser()
-	elsewhere := other.get("/")
-	far := other.listen(a.origin+elsewhere, "")
-	far.expect("comet:hello", "")
-	other.post(a.origin+"/logout", "", "")
-	far.expect("comet:gone", "")
-	far.ended()
+	other := b.Browser()
+	far := other.Open("/")
+	other.Route(a.App)
+	far.Connect(far.Page.Body)
+	far.Hello()
+	other.Post("/logout", nil).Want(200)
+	far.Expect("comet:gone", "")
+	far.Ended()
 
-	es.hangUp()
+	page.Offline()
 	say("5", "6")
 	if err := a.site.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	es = user.listen(b.origin+address, es.lastID)
-	es.expect("mine", "5")
-	es.expect("mine", "6")
-	es.expect("comet:closed", `{"channel":"mine","reason":"closed","final":true}`)
-	es.expect("comet:gone", fmt.Sprintf(`{"process":%q,"reason":"gone"}`, token))
-	es.ended()
-	if again := user.listen(b.origin+address, es.lastID); again.status != 204 {
-		t.Errorf("the reconnect got %d, want 204", again.status)
+	page.Online()
+	page.Expect("mine", "5")
+	page.Expect("mine", "6")
+	page.Expect("comet:closed", `{"channel":"mine","reason":"closed","final":true}`)
+	page.Expect("comet:gone", gone)
+	page.Ended()
+	page.Reconnect()
+	if status := page.Closed(); status != 204 {
+		t.Errorf("the reconnect got %d, want 204", status)
 	}
 }

@@ -1,11 +1,9 @@
 package apptest_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -48,31 +46,18 @@ func TestFiftyChannelsAreOneRequest(t *testing.T) {
 			return c.SendString(address)
 		})
 	})
-	b := s.browser()
-	address := b.get("/")
-	es := b.listen(address, "")
-	heard := map[string]string{}
-	hear := func(n int) {
-		for range n {
-			e, ok := es.next()
-			if !ok {
-				t.Fatal("the end")
-			}
-			heard[e.Name] += " " + string(e.Data)
-		}
-	}
-	hear(1 + 50) // hello, too
+	tab := open(s.Browser(), "/")
+	before := hear(tab, 50)
 	for _, send := range sends {
 		send("live")
 	}
-	hear(50)
-	delete(heard, "comet:hello")
-	if len(heard) != 50 {
-		t.Errorf("%d channels were heard", len(heard))
+	live := hear(tab, 50)
+	if len(before) != 50 || len(live) != 50 {
+		t.Errorf("%d channels were heard, and then %d", len(before), len(live))
 	}
-	for name, values := range heard {
-		if values != " before live" {
-			t.Errorf("%s was heard as%s", name, values)
+	for name, value := range before {
+		if value != "before" || live[name] != "live" {
+			t.Errorf("%s was heard as %s, and then as %s", name, value, live[name])
 		}
 	}
 	if gets, posts := s.asked("GET /comet"), s.asked("POST /comet"); gets != 1 || posts != 0 {
@@ -86,22 +71,19 @@ func TestFiftyChannelsAreOneRequest(t *testing.T) {
 func TestAddingChannelsKeepsTheConnection(t *testing.T) {
 	tabs := new(roster)
 	s := serve(t, comet.SiteConfig{}, func(app *fiber.App, _ *scope.Site) { app.Get("/", tabs.page) })
-	b := s.browser()
-	address := b.get("/")
-	es := b.listen(address, "")
-	process := tabs.of(t, address).process
+	tab := open(s.Browser(), "/")
+	process := tabs.of(t, tab.URL()).process
 	for i := range 10 {
 		owner, name := scope.Owner(s.site), fmt.Sprint("site-", i)
 		if i%2 == 0 {
 			owner, name = process, fmt.Sprint("mine-", i)
 		}
 		_, send := texts(t, owner, name)
-		var reply scope.Reply
-		if err := json.Unmarshal([]byte(b.post(address, "register="+name, "")), &reply); err != nil || reply.State != "heard" {
-			t.Fatal(reply, err)
+		if reply := tab.Register(name); reply.State != "heard" {
+			t.Fatal(reply)
 		}
 		send("news")
-		es.expect(name, "news")
+		tab.Expect(name, "news")
 	}
 	if gets := s.asked("GET /comet"); gets != 1 {
 		t.Errorf("%d event streams were asked for, want 1", gets)
@@ -135,7 +117,7 @@ func TestHangUpIsNoError(t *testing.T) {
 	for i := range clients {
 		address := "/comet?" + link.Query
 		if i%2 == 0 {
-			address = s.browser().get("/")
+			address = s.Browser().Get("/").Want(200).Body
 		}
 		leaving.Go(func() { breakOff(t, s, address, i) })
 	}
@@ -165,9 +147,9 @@ func room(t *testing.T, site *scope.Site, query string, n int) bool {
 }
 
 // breakOff asks for an event stream on a connection of its own and leaves, in one
-// of the ways there are.
+// of the ways that sockets have.
 func breakOff(t *testing.T, s *server, address string, how int) {
-	conn, err := net.Dial("tcp", s.origin[len("http://"):])
+	conn, err := net.Dial("tcp", s.Origin()[len("http://"):])
 	if err != nil {
 		t.Error(err)
 		return
@@ -194,14 +176,12 @@ func breakOff(t *testing.T, s *server, address string, how int) {
 // that comes back for ever.
 func TestBareRequest(t *testing.T) {
 	s := serve(t, comet.SiteConfig{}, func(*fiber.App, *scope.Site) {})
-	b := s.browser()
-	es := b.listen("/comet", "")
-	if es.status != http.StatusOK {
-		t.Fatal(es.status)
-	}
-	es.expect("comet:hello", "")
-	es.ended()
-	if again := b.listen("/comet", es.lastID); again.status != http.StatusNoContent {
-		t.Errorf("the reconnect got %d, want 204", again.status)
+	tab := s.Browser().Listen("/comet")
+	tab.Answer().Want(200)
+	tab.Hello()
+	tab.Ended()
+	tab.Reconnect()
+	if status := tab.Closed(); status != 204 {
+		t.Errorf("the reconnect got %d, want 204", status)
 	}
 }

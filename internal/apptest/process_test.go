@@ -13,6 +13,7 @@ import (
 
 	"github.com/ocsigo/comet"
 	"github.com/ocsigo/comet/channel"
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/scope"
 )
 
@@ -69,12 +70,12 @@ func TestProcessOutlivesItsRequest(t *testing.T) {
 	const away = 200 * time.Millisecond
 	tabs := new(roster)
 	s := serve(t, comet.SiteConfig{}, func(app *fiber.App, _ *scope.Site) { app.Get("/", tabs.page) })
-	b := s.browser()
-	address := b.get("/")
-	tab := tabs.of(t, address)
-	b.transport.CloseIdleConnections() // A's: B is another one
-	es := b.listen(address, "")
-	es.expect("comet:hello", "")
+	b := s.Browser()
+	es := b.Open("/")
+	tab := tabs.of(t, es.Page.Body)
+	b.Route(s.App) // by new connections: A's is closed
+	es.Connect(es.Page.Body)
+	es.Hello()
 	eventually(t, "A's connection is closed", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -91,9 +92,9 @@ func TestProcessOutlivesItsRequest(t *testing.T) {
 	if err := tab.send.Send(context.Background(), "still here"); err != nil {
 		t.Fatal(err)
 	}
-	es.expect("mine", "still here")
+	es.Expect("mine", "still here")
 	begin := time.Now()
-	es.hangUp()
+	es.Close()
 	if err := received(t, "B's end", inactive); err != nil || time.Since(begin) < away {
 		t.Fatalf("%v, %v after B's end", err, time.Since(begin))
 	}
@@ -104,10 +105,8 @@ func TestProcessOutlivesItsRequest(t *testing.T) {
 func TestBackgroundNotify(t *testing.T) {
 	tabs := new(roster)
 	s := serve(t, comet.SiteConfig{}, func(app *fiber.App, _ *scope.Site) { app.Get("/", tabs.page) })
-	b := s.browser()
-	address := b.get("/")
-	es := b.listen(address, "")
-	tab := tabs.of(t, address)
+	es := open(s.Browser(), "/")
+	tab := tabs.of(t, es.URL())
 	done := make(chan error, 1)
 	go func() {
 		done <- tab.send.Send(context.Background(), "from nowhere")
@@ -120,9 +119,9 @@ func TestBackgroundNotify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	es.expect("mine", "from nowhere")
-	b.post(address, "register=more", "")
-	es.expect("more", "and more")
+	es.Expect("mine", "from nowhere")
+	es.Register("more")
+	es.Expect("more", "and more")
 }
 
 // TestRequestIsCollected: Eliom row 4a 6b83c9f81, 5a580302e: nothing that a request
@@ -152,18 +151,18 @@ func TestRequestIsCollected(t *testing.T) {
 			return tabs.of(t, string(c.Response().Body())).send.Send(c.UserContext(), "hello")
 		})
 	})
-	b := s.browser()
+	b := s.Browser()
 	var addresses []string
 	for i := range requests {
-		addresses = append(addresses, b.get(fmt.Sprint("/?n=", i)))
+		addresses = append(addresses, b.Get(fmt.Sprint("/?n=", i)).Want(200).Body)
 	}
-	b.transport.CloseIdleConnections()
+	b.Route(s.App) // by new connections: the old ones are closed
 	eventually(t, "all that the requests brought is collected", func() bool {
 		runtime.GC()
 		return len(freed) == requests
 	})
 	for _, address := range addresses {
-		b.listen(address, "").expect("mine", "hello")
+		b.Listen(address).Expect("mine", "hello")
 	}
 }
 
@@ -174,27 +173,24 @@ func TestTabsHearTheirOwn(t *testing.T) {
 	tabs := new(roster)
 	s := serve(t, comet.SiteConfig{}, func(app *fiber.App, _ *scope.Site) { app.Get("/", tabs.page) })
 	var work sync.WaitGroup
+	var all []*comettest.Tab
 	for range sessions {
-		b := s.browser()
+		b := s.Browser()
 		for range perSession {
-			address := b.get("/")
-			token, tab := tokenIn(t, address), tabs.of(t, address)
-			es := b.listen(address, "")
+			tab := open(b, "/")
+			all = append(all, tab)
 			work.Go(func() {
 				for v := range values {
-					if err := tab.send.Send(context.Background(), fmt.Sprint(token, " ", v)); err != nil {
+					if err := tabs.of(t, tab.URL()).send.Send(context.Background(), fmt.Sprint(tab.Token(), " ", v)); err != nil {
 						t.Error(err)
 					}
 				}
 			})
-			work.Go(func() {
-				for v := range values {
-					if got, want := es.text("mine"), fmt.Sprint(token, " ", v); got != want {
-						t.Errorf("the tab %s heard %q, want %q", token, got, want)
-						return
-					}
-				}
-			})
+		}
+	}
+	for _, tab := range all {
+		for v := range values {
+			tab.Expect("mine", fmt.Sprint(tab.Token(), " ", v))
 		}
 	}
 	work.Wait()
@@ -206,19 +202,19 @@ func TestTabsHearTheirOwn(t *testing.T) {
 func TestProcessEndIsToldAtOnce(t *testing.T) {
 	tabs := new(roster)
 	s := serve(t, comet.SiteConfig{Heartbeat: time.Hour}, func(app *fiber.App, _ *scope.Site) { app.Get("/", tabs.page) })
-	b := s.browser()
+	b := s.Browser()
 	fastest := patience
 	for range 5 {
-		address := b.get("/")
-		es := b.listen(address, "")
-		es.expect("comet:hello", "")
+		es := open(b, "/")
+		es.Hello()
 		begin := time.Now()
-		tabs.of(t, address).process.Close()
-		es.expect("comet:gone", fmt.Sprintf(`{"process":%q,"reason":"gone"}`, tokenIn(t, address)))
+		tabs.of(t, es.URL()).process.Close()
+		es.Expect("comet:gone", fmt.Sprintf(`{"process":%q,"reason":"gone"}`, es.Token()))
 		fastest = min(fastest, time.Since(begin))
-		es.ended()
-		if again := b.listen(address, es.lastID); again.status != 204 {
-			t.Fatalf("the reconnect got %d, want 204", again.status)
+		es.Ended()
+		es.Reconnect()
+		if status := es.Closed(); status != 204 {
+			t.Fatalf("the reconnect got %d, want 204", status)
 		}
 	}
 	if fastest > 100*time.Millisecond {
@@ -239,13 +235,12 @@ func TestOtherRequestsAreNoActivity(t *testing.T) {
 			return err
 		})
 	})
-	b := s.browser()
-	address := b.get("/")
-	token := tokenIn(t, address)
+	b := s.Browser()
+	address := b.Get("/").Want(200).Body
 	inactive := make(chan error, 1)
 	tabs.of(t, address).process.AfterInactive(away, func(err error) { inactive <- err })
 	for begin := time.Now(); ; time.Sleep(away / 20) {
-		b.post("/form", "", token)
+		b.Post("/form", nil, "Comet-Process", tokenIn(t, address)).Want(200)
 		select {
 		case err := <-inactive:
 			if err != nil {

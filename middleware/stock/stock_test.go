@@ -8,13 +8,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cache"
@@ -23,20 +19,18 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/idempotency"
 	"github.com/gofiber/fiber/v2/middleware/limiter"
 
+	"github.com/ocsigo/comet/comettest"
 	"github.com/ocsigo/comet/middleware"
 	"github.com/ocsigo/comet/scope"
-	"github.com/ocsigo/comet/sse"
 )
-
-const patience = time.Minute
 
 // A server is an app with a site channel "chat" whose address is at /, and a
 // page of a client process at /tab.
 type server struct {
-	t      *testing.T
-	origin string
-	chat   *scope.Handle
-	log    *bytes.Buffer // read it when the requests are over
+	*comettest.App
+	t    *testing.T
+	chat *scope.Handle
+	log  *bytes.Buffer // read it when the requests are over
 }
 
 // serve builds the app from what stands before comet, after it, and around the
@@ -71,26 +65,7 @@ func serveConfig(t *testing.T, config middleware.Config, before, after, page []f
 		}
 		return s.page(c)
 	})...)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.origin = "http://" + ln.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- app.Listener(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := site.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := app.ShutdownWithContext(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	s.App = comettest.ServeTCP(t, app, site)
 	return s
 }
 
@@ -109,53 +84,21 @@ func (s *server) put(text string) {
 	}
 }
 
-func (s *server) send(ctx context.Context, method, path string, fields ...string) *http.Response {
+// get asks as somebody whom the app does not know.
+func (s *server) get(path string, fields ...string) comettest.Answer {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, s.origin+path, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp
+	return s.Browser().Do("GET", path, "", fields...)
 }
 
-func (s *server) get(path string, fields ...string) (*http.Response, string) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	resp := s.send(ctx, "GET", path, fields...)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp, string(body)
-}
-
-// hears opens the stream as EventSource does, puts two values a while apart and
-// expects each as it is put.
+// hears connects, puts two values a while apart and expects each as it is put.
 func (s *server) hears(address string, fields ...string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	resp := s.send(ctx, "GET", address, append([]string{"Cache-Control", "no-cache", "Accept", "text/event-stream"}, fields...)...)
-	defer resp.Body.Close()
-	r := sse.NewReader(resp.Body)
-	if e, err := r.Next(); err != nil || e.Name != "comet:hello" {
-		s.t.Fatalf("got %q, %v, want comet:hello", e.Name, err)
-	}
+	tab := s.Browser().Listen(address, fields...)
+	defer tab.Close()
+	tab.Hello()
 	for _, text := range []string{"now", "later"} {
 		s.put(text)
-		e, err := r.Next()
-		if err != nil || e.Name != "chat" || string(e.Data) != text {
-			s.t.Fatalf("got %q %s, %v, want chat %s", e.Name, e.Data, err, text)
-		}
+		tab.Expect("chat", text)
 	}
 }
 
@@ -170,13 +113,10 @@ func TestCompressMiddleware(t *testing.T) {
 					before, after = after, before
 				}
 				s := serveConfig(t, middleware.Config{Compression: codings}, before, after, nil)
-				_, address := s.get("/")
+				address := s.get("/").Body
 				s.hears(address) // net/http accepts gzip, and hides it
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				defer cancel()
-				resp := s.send(ctx, "GET", address, "Accept-Encoding", "gzip")
-				defer resp.Body.Close()
-				if got := resp.Header.Values("Content-Encoding"); fmt.Sprint(got) != fmt.Sprint(codings) {
+				tab := s.Browser().Listen(address, "Accept-Encoding", "gzip")
+				if got := tab.Answer().Header.Values("Content-Encoding"); fmt.Sprint(got) != fmt.Sprint(codings) {
 					t.Errorf("Content-Encoding %q, want %q", got, codings)
 				}
 			})
@@ -201,7 +141,7 @@ func TestStoringMiddlewares(t *testing.T) {
 				}
 				s := serve(t, before, after, nil)
 				for range 2 { // the second time it has stored what it stores
-					_, address := s.get("/", "Cache-Control", "no-cache")
+					address := s.get("/", "Cache-Control", "no-cache").Body
 					s.hears(address)
 				}
 			})
@@ -215,12 +155,12 @@ func TestStoringMiddlewares(t *testing.T) {
 func TestIdempotencyKeyOnAStream(t *testing.T) {
 	everything := idempotency.New(idempotency.Config{Next: func(*fiber.Ctx) bool { return false }})
 	s := serve(t, []fiber.Handler{everything}, nil, nil)
-	_, address := s.get("/")
+	address := s.get("/").Body
 	key := []string{"X-Idempotency-Key", "00000000-0000-0000-0000-000000000000"}
 	s.hears(address, key...)
-	resp, body := s.get(address, key...)
-	if resp.StatusCode != 200 || !strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before the middleware that stores it") {
-		t.Errorf("the copy is %d %q", resp.StatusCode, body)
+	a := s.get(address, key...)
+	if a.Status != 200 || !strings.HasPrefix(a.Body, "retry: ") || !strings.Contains(a.Body, "register comet.New before the middleware that stores it") {
+		t.Errorf("the copy is %d %q", a.Status, a.Body)
 	}
 }
 
@@ -230,11 +170,7 @@ func TestCSRFAndCommands(t *testing.T) {
 	skip := csrf.New(csrf.Config{Next: func(c *fiber.Ctx) bool { return c.Path() == "/comet" }})
 	for want, handler := range map[int]fiber.Handler{403: csrf.New(), 400: skip} {
 		s := serve(t, []fiber.Handler{handler}, nil, nil)
-		resp := s.send(context.Background(), "POST", "/comet?v=1")
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("got %d, want %d", resp.StatusCode, want)
-		}
+		s.Browser().Do("POST", "/comet?v=1", "").Want(want)
 	}
 }
 
@@ -242,16 +178,16 @@ func TestCSRFAndCommands(t *testing.T) {
 // what is wrong, and so does one line of the log.
 func TestCacheBeforeComet(t *testing.T) {
 	s := serve(t, []fiber.Handler{cache.New()}, nil, nil)
-	_, address := s.get("/")
+	address := s.get("/").Body
 	s.hears(address)
 	// A client that does not say no-cache, as EventSource does, gets the copy.
-	resp, body := s.get(address)
-	if resp.Header.Get("X-Cache") != "hit" {
-		t.Fatalf("X-Cache %q: cache no longer stores the stream, and the warning is not needed", resp.Header.Get("X-Cache"))
+	a := s.get(address)
+	if a.Header.Get("X-Cache") != "hit" {
+		t.Fatalf("X-Cache %q: cache no longer stores the stream, and the warning is not needed", a.Header.Get("X-Cache"))
 	}
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" ||
-		!strings.HasPrefix(body, "retry: ") || !strings.Contains(body, "register comet.New before the middleware that stores it") {
-		t.Errorf("the copy is %d %v %q", resp.StatusCode, resp.Header, body)
+	if a.Status != 200 || a.Header.Get("Content-Type") != "text/event-stream" ||
+		!strings.HasPrefix(a.Body, "retry: ") || !strings.Contains(a.Body, "register comet.New before the middleware that stores it") {
+		t.Errorf("the copy is %d %v %q", a.Status, a.Header, a.Body)
 	}
 	s.hears(address) // and EventSource the stream
 	if n := strings.Count(s.log.String(), "register comet.New first"); n != 1 {
@@ -273,7 +209,7 @@ func TestCacheOnATabsPage(t *testing.T) {
 func TestCacheElsewhere(t *testing.T) {
 	only := cache.New(cache.Config{Next: func(c *fiber.Ctx) bool { return c.Path() != "/docs" }})
 	s := serve(t, nil, []fiber.Handler{only}, nil)
-	_, address := s.get("/")
+	address := s.get("/").Body
 	s.hears(address)
 	s.get("/tab")
 	if s.log.Len() != 0 {
