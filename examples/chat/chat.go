@@ -101,7 +101,7 @@ func (r *room) page(c *fiber.Ctx) error {
 	if err != nil {
 		return refused(err)
 	}
-	said, after, err := r.chat.Recent(c.Context(), shown)
+	said, after, err := r.chat.Recent(c.UserContext(), shown)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *room) page(c *fiber.Ctx) error {
 
 // native is the room by a plain EventSource. Who only hears a site's channels needs no client process.
 func (r *room) native(c *fiber.Ctx) error {
-	said, after, err := r.chat.Recent(c.Context(), shown)
+	said, after, err := r.chat.Recent(c.UserContext(), shown)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (r *room) say(c *fiber.Ctx) error {
 	if err != nil {
 		return fiber.NewError(fiber.StatusUnprocessableEntity, err.Error())
 	}
-	if err := r.chat.Send(c.Context(), message); err != nil {
+	if err := r.chat.Send(c.UserContext(), message); err != nil {
 		return err
 	}
 	if strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {

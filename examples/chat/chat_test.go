@@ -1,270 +1,159 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"html"
-	"io"
-	"iter"
-	"net"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/ocsigo/comet/sse"
+	"github.com/ocsigo/comet/comettest"
 )
 
-// serve runs a room on a loopback port until the test ends.
-func serve(t *testing.T) (base string) {
+// serve runs a room until the test ends.
+func serve(t *testing.T) *comettest.App {
 	t.Helper()
 	r, err := newRoom()
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app, served := r.app(), make(chan error, 1)
-	go func() { served <- app.Listener(pluggable{listener}) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := errors.Join(r.site.Shutdown(ctx), app.ShutdownWithContext(ctx), <-served); err != nil {
-			t.Error("shutdown:", err)
-		}
-	})
-	return "http://" + listener.Addr().String()
+	return comettest.Serve(t, r.app(), r.site)
 }
 
-// A visitor is a browser of one session: cookies, no scripts.
-type visitor struct {
-	t      *testing.T
-	base   string
-	client *http.Client
+// open has a person open the page, and returns what its form says of the tab.
+func open(browser *comettest.Browser) (tab *comettest.Tab, process string) {
+	tab = browser.Open("/")
+	return tab, tab.Page.Find(`<input type="hidden" name="comet" value="([^"]*)">`)
 }
 
-func newVisitor(t *testing.T, base string) visitor {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return visitor{t, base, &http.Client{Jar: jar, Transport: transport}}
+// stream is what the page's script connects to.
+func stream(tab *comettest.Tab) string { return tab.Page.Find(`<meta name="comet" content="([^"]*)">`) }
+
+func say(browser *comettest.Browser, text string) {
+	browser.Post("/messages", url.Values{"text": {text}}).Want(204)
 }
 
-var (
-	meta  = regexp.MustCompile(`<meta name="comet" content="([^"]*)">`)
-	token = regexp.MustCompile(`<input type="hidden" name="comet" value="([^"]*)">`)
-)
-
-// open loads the page: what it shows, the URL of its event stream and its token.
-func (v visitor) open() (page, stream, process string) {
-	v.t.Helper()
-	response, err := v.client.Get(v.base + "/")
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		v.t.Fatalf("GET /: %s, %v: %s", response.Status, err, body)
-	}
-	found, tokens := meta.FindSubmatch(body), token.FindSubmatch(body)
-	if found == nil || tokens == nil {
-		v.t.Fatalf("the page names no event stream or no process:\n%s", body)
-	}
-	return string(body), v.base + html.UnescapeString(string(found[1])), html.UnescapeString(string(tokens[1]))
-}
-
-func (v visitor) post(path string, form url.Values, want int) {
-	v.t.Helper()
-	response, err := v.client.PostForm(v.base+path, form)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, _ := io.ReadAll(response.Body)
-	if response.StatusCode != want {
-		v.t.Fatalf("POST %s %v: %s, want %d: %s", path, form, response.Status, want, body)
-	}
-}
-
-// An ear reads one event stream.
-type ear struct {
-	t    *testing.T
-	next func() (sse.Event, error, bool)
-	last string
-}
-
-// listen opens an event stream; last is the Last-Event-ID of a reconnect, "" at first.
-func (v visitor) listen(stream, last string) *ear {
-	v.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	v.t.Cleanup(cancel)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, stream, nil)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	if last != "" {
-		request.Header.Set("Last-Event-ID", last)
-	}
-	response, err := v.client.Do(request)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
-		v.t.Fatalf("GET %s: %s, Content-Type %q", stream, response.Status, kind)
-	}
-	next, stop := iter.Pull2(sse.Read(response.Body))
-	v.t.Cleanup(func() {
-		stop()
-		response.Body.Close()
-	})
-	return &ear{t: v.t, next: next, last: last}
-}
-
-// hear skips to the next event of the name and decodes it.
-func (e *ear) hear(name string, into any) {
-	e.t.Helper()
-	for {
-		event, err, ok := e.next()
-		if err != nil || !ok {
-			e.t.Fatalf("the stream ended before an event %s: %v", name, err)
-		}
-		if event.ID != "" {
-			e.last = event.ID
-		}
-		if event.Name == name {
-			if err := json.Unmarshal(event.Data, into); err != nil {
-				e.t.Fatalf("%s %q: %v", name, event.Data, err)
-			}
-			return
-		}
-	}
-}
-
-func (e *ear) hearText(want string) {
-	e.t.Helper()
-	var got Message
-	e.hear("chat", &got)
-	if got.Text != want {
-		e.t.Fatalf("heard %q, want %q", got.Text, want)
+func wantText(t *testing.T, tab *comettest.Tab, want string) {
+	t.Helper()
+	if got := comettest.Next[Message](tab, "chat"); got.Text != want {
+		t.Fatalf("heard %q, want %q", got.Text, want)
 	}
 }
 
 // Rule 2: the page shows what was said before it, its event stream what is said since; nothing is in both.
 func TestRoom(t *testing.T) {
-	base := serve(t)
-	v := newVisitor(t, base)
-	v.post("/messages", url.Values{"text": {"before <the> page"}}, http.StatusNoContent)
-	page, stream, process := v.open()
-	if !strings.Contains(page, "before &lt;the&gt; page") {
-		t.Errorf("the page does not show what was said:\n%s", page)
-	}
-	v.post("/messages", url.Values{"text": {"between page and stream"}}, http.StatusNoContent)
-	ear := v.listen(stream, "")
-	ear.hearText("between page and stream")
+	synctest.Test(t, func(t *testing.T) {
+		browser := serve(t).Browser()
+		say(browser, "before <the> page")
+		tab, process := open(browser)
+		tab.Ignore("presence")
+		if !strings.Contains(tab.Page.Body, "before &lt;the&gt; page") {
+			t.Errorf("the page does not show what was said:\n%s", tab.Page.Body)
+		}
+		say(browser, "between page and stream")
+		tab.Connect(stream(tab))
+		wantText(t, tab, "between page and stream")
 
-	v.post("/messages", url.Values{"text": {"signed"}, "comet": {process}}, http.StatusNoContent)
-	v.post(strings.TrimPrefix(stream, base), url.Values{"send": {"chat"}, "value": {`{"text":"signed"}`}}, http.StatusOK)
-	var form, signed Message
-	ear.hear("chat", &form)
-	ear.hear("chat", &signed)
-	if form.Person != signed.Person {
-		t.Errorf("a tab is %+v by its form and %+v by its command", form.Person, signed.Person)
-	}
-	if signed.Text != "signed" || signed.Person == guest || signed.Name == "" || time.Since(signed.At) > time.Minute {
-		t.Errorf("heard %+v, want the text and the name of the tab's session", signed)
-	}
+		browser.Post("/messages", url.Values{"text": {"signed"}, "comet": {process}}).Want(204)
+		tab.Send("chat", Draft{"signed"})
+		form, signed := comettest.Next[Message](tab, "chat"), comettest.Next[Message](tab, "chat")
+		if form.Person != signed.Person {
+			t.Errorf("a tab is %+v by its form and %+v by its command", form.Person, signed.Person)
+		}
+		if signed.Text != "signed" || signed.Person == guest || signed.Name == "" || !signed.At.Equal(time.Now()) {
+			t.Errorf("heard %+v, want the text and the name of the tab's session", signed)
+		}
+		tab.Nothing()
+	})
 }
 
 func TestMessagesThatAreRefused(t *testing.T) {
-	v := newVisitor(t, serve(t))
-	_, stream, _ := v.open()
-	stream = strings.TrimPrefix(stream, v.base)
-	for text, ok := range map[string]bool{"": false, " \n ": false, strings.Repeat("é", longest+1): false, strings.Repeat("é", longest): true} {
-		form, command := http.StatusUnprocessableEntity, http.StatusUnprocessableEntity
-		if ok {
-			form, command = http.StatusNoContent, http.StatusOK
+	synctest.Test(t, func(t *testing.T) {
+		browser := serve(t).Browser()
+		tab, _ := open(browser)
+		tab.Connect(stream(tab))
+		for text, ok := range map[string]bool{"": false, " \n ": false, strings.Repeat("é", longest+1): false, strings.Repeat("é", longest): true} {
+			form, command := 422, 422
+			if ok {
+				form, command = 204, 200
+			}
+			draft, err := json.Marshal(Draft{text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			browser.Post("/messages", url.Values{"text": {text}}).Want(form)
+			tab.Command(url.Values{"send": {"chat"}, "value": {string(draft)}}).Want(command)
 		}
-		draft, err := json.Marshal(Draft{text})
-		if err != nil {
-			t.Fatal(err)
-		}
-		v.post("/messages", url.Values{"text": {text}}, form)
-		v.post(stream, url.Values{"send": {"chat"}, "value": {string(draft)}}, command)
-	}
-	v.post(stream, url.Values{"send": {"chat"}, "value": {`{"text":"hi","name":"Somebody Else"}`}}, http.StatusUnprocessableEntity)
+		tab.Command(url.Values{"send": {"chat"}, "value": {`{"text":"hi","name":"Somebody Else"}`}}).Want(422)
+	})
 }
 
 // Tabs are processes, people are sessions.
 func TestPresence(t *testing.T) {
-	base := serve(t)
-	one, other := newVisitor(t, base), newVisitor(t, base)
-	_, stream, _ := one.open()
-	ear := one.listen(stream, "")
-	for i, join := range []struct {
-		who  visitor
-		want string
-	}{{one, "2 tabs, 1 people"}, {other, "3 tabs, 2 people"}} {
-		_, stream, _ := join.who.open()
-		join.who.listen(stream, "")
-		var now Presence
-		for deadline := time.Now().Add(time.Minute); now.Tabs < i+2 && time.Now().Before(deadline); {
-			ear.hear("presence", &now)
+	synctest.Test(t, func(t *testing.T) {
+		app := serve(t)
+		one, other := app.Browser(), app.Browser()
+		tab, _ := open(one)
+		tab.Connect(stream(tab))
+		var last *comettest.Tab
+		for i, join := range []struct {
+			who  *comettest.Browser
+			want string
+		}{{one, "2 tabs, 1 people"}, {other, "3 tabs, 2 people"}} {
+			last, _ = open(join.who)
+			last.Connect(stream(last))
+			wantPresence(t, tab, i+2, join.want)
 		}
-		if got := fmt.Sprintf("%d tabs, %d people", now.Tabs, len(now.People)); got != join.want {
-			t.Errorf("%s are here, want %s", got, join.want)
-		}
+		last.Close()
+		wantPresence(t, tab, 2, "2 tabs, 1 people")
+	})
+}
+
+// wantPresence passes over what the tab heard meanwhile, up to that many tabs.
+func wantPresence(t *testing.T, tab *comettest.Tab, tabs int, want string) {
+	t.Helper()
+	now := comettest.Next[Presence](tab, "presence")
+	for now.Tabs != tabs {
+		now = comettest.Next[Presence](tab, "presence")
+	}
+	if got := fmt.Sprintf("%d tabs, %d people", now.Tabs, len(now.People)); got != want {
+		t.Errorf("%s are here, want %s", got, want)
 	}
 }
 
 // Rules 1, 2 and 12: a tab that the server hangs up on is turned away for as long as it asked for, and then hears what it
 // missed.
 func TestCut(t *testing.T) {
-	v := newVisitor(t, serve(t))
-	_, stream, process := v.open()
-	v.post("/cut", url.Values{"comet": {process}}, http.StatusConflict) // not connected yet
-	v.post("/cut", url.Values{"comet": {process}, "seconds": {"61"}}, http.StatusBadRequest)
-	v.post("/cut", url.Values{"comet": {"unknown"}}, http.StatusBadRequest)
-
-	ear := v.listen(stream, "")
-	v.post("/messages", url.Values{"text": {"before"}}, http.StatusNoContent)
-	ear.hearText("before")
-	v.post("/cut", url.Values{"comet": {process}, "seconds": {"1"}}, http.StatusNoContent)
-	for {
-		_, err, ok := ear.next()
-		if err != nil {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		browser := serve(t).Browser()
+		tab, process := open(browser)
+		tab.Ignore("presence")
+		cut := func(process, seconds string) comettest.Answer {
+			return browser.Post("/cut", url.Values{"comet": {process}, "seconds": {seconds}})
 		}
-		if !ok {
+		cut(process, "0").Want(409) // not connected yet
+		cut(process, "61").Want(400)
+		cut("unknown", "0").Want(400)
+
+		tab.Connect(stream(tab))
+		say(browser, "before")
+		wantText(t, tab, "before")
+		began := time.Now()
+		cut(process, "30").Want(204)
+		if tab.Ended() {
 			t.Fatal("the stream ended cleanly, want it cut")
 		}
-	}
-	v.post("/messages", url.Values{"text": {"missed"}}, http.StatusNoContent)
-
-	turned, err := v.client.Get(stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer turned.Body.Close()
-	away := sse.NewReader(turned.Body)
-	if event, err := away.Next(); err != io.EOF {
-		t.Fatalf("a cut tab heard %+v, %v, want the end at once", event, err)
-	}
-	if turned.StatusCode != http.StatusOK || away.Retry() > time.Second {
-		t.Fatalf("a cut tab is answered %s and told to come back in %v, want 200 and no later than a second", turned.Status, away.Retry())
-	}
-	time.Sleep(away.Retry())
-	v.listen(stream, ear.last).hearText("missed")
+		say(browser, "missed")
+		if !tab.Ended() || tab.Answer().Status != 200 {
+			t.Fatal("a cut tab is not turned away with 200 and the end at once")
+		}
+		wantText(t, tab, "missed")
+		if away := time.Since(began); away < 30*time.Second || away > 31*time.Second {
+			t.Errorf("the tab was away for %v, want the 30 s that it asked for", away)
+		}
+	})
 }
 
 // Two sessions are two people, and nobody's name tells the session's key.

@@ -136,7 +136,7 @@ func serveNode(ctx context.Context, c nodeConfig, server *embedded.Server, log *
 	}
 	app := room.app(comet.Config{Site: site, Storage: log.Storage("sessions"), Retry: retry})
 	name := c.Name
-	app.Get("/leads", func(c *fiber.Ctx) error { return c.JSON(leads(c.Context(), server, name)) })
+	app.Get("/leads", func(c *fiber.Ctx) error { return c.JSON(leads(c.UserContext(), server, name)) })
 	listener, err := net.Listen("tcp", c.Addr)
 	if err != nil {
 		return err

@@ -3,10 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -75,7 +76,7 @@ func startCluster(again time.Duration) (*cluster, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	password := rand.Text()
+	password := cryptorand.Text()
 	for i, name := range []string{"a", "b", "c"} {
 		config := nodeConfig{
 			Name: name, Addr: addrs[i], Dir: filepath.Join(dir, name), Route: addrs[3+i], Routes: addrs[3:], Password: password,
@@ -98,12 +99,16 @@ func startCluster(again time.Duration) (*cluster, error) {
 	return c, nil
 }
 
-// freeAddrs gives loopback addresses that were free a moment ago. All are held until the last is known, so they differ.
+// freeAddrs gives loopback addresses that were free a moment ago. All are held until the last is known, so they differ. They are below
+// the ports that systems give to whoever asks for any: a node that is started again is to find its own.
 func freeAddrs(n int) (addrs []string, err error) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(addrs) < n; tries++ {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
 		if err != nil {
-			return nil, err
+			if tries > 100 {
+				return nil, err
+			}
+			continue
 		}
 		defer listener.Close()
 		addrs = append(addrs, listener.Addr().String())

@@ -103,7 +103,7 @@ func (r *room) open(c *fiber.Ctx) (opening, error) {
 	if err != nil {
 		return opening{}, err
 	}
-	said, after, err := r.chat.Recent(c.Context(), kept)
+	said, after, err := r.chat.Recent(c.UserContext(), kept)
 	if err != nil {
 		return opening{}, err
 	}

@@ -99,7 +99,7 @@ func (o *office) page(name string) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		latest, after, err := o.arrivals.Recent(c.Context(), shown)
+		latest, after, err := o.arrivals.Recent(c.UserContext(), shown)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func (l *listener) take(e sse.Event) error {
 			l.excused[s] = true
 		}
 		l.fulls++
-	case "comet:hello", "comet:hb":
+	case "comet:hello", "comet:hb", "comet:away":
 	default:
 		return fmt.Errorf("%s %s", e.Name, e.Data)
 	}
@@ -271,7 +271,7 @@ func (r *reader) reaches(number int) error {
 		}
 		for _, e := range events {
 			switch n, err := strconv.Atoi(string(e.Data)); {
-			case e.Name == "comet:hello" || e.Name == "comet:hb":
+			case e.Name == "comet:hello" || e.Name == "comet:hb" || e.Name == "comet:away":
 			case e.Name != "level" || err != nil:
 				return fmt.Errorf("heard %s %s", e.Name, e.Data)
 			case n < last:

@@ -3,6 +3,8 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -80,23 +82,24 @@ func StartReplica(tb testing.TB, primary *Server, args ...string) *Server {
 	return s
 }
 
-// ports were given away already, in case that the system offers one twice.
+// ports were given away already.
 var ports sync.Map
 
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
+	for range 1000 {
+		// A node of a cluster listens on the port 10000 above, too. Both are below those that systems give to whoever asks for any.
+		port := 10000 + rand.IntN(10000)
+		if _, taken := ports.LoadOrStore(port, true); taken {
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		// A node of a cluster listens on the port 10000 above, too.
-		if _, taken := ports.LoadOrStore(port, true); !taken && port < 55000 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
 			return port
 		}
 	}
+	tb.Fatal("none of 1000 ports is free")
+	return 0
 }
 
 // Restart starts a server that has ended, on its address and in its directory.

@@ -139,7 +139,7 @@ func (n *Node) publish(c *fiber.Ctx) error {
 	if sender == nil {
 		return fiber.ErrNotFound
 	}
-	return answer(c, sender.Send(c.Context(), c.FormValue("value")))
+	return answer(c, sender.Send(c.UserContext(), c.FormValue("value")))
 }
 
 func (n *Node) pushMine(c *fiber.Ctx) error {
@@ -149,7 +149,7 @@ func (n *Node) pushMine(c *fiber.Ctx) error {
 	if sender == nil {
 		return fiber.ErrNotFound
 	}
-	return answer(c, sender.Send(c.Context(), c.FormValue("value")))
+	return answer(c, sender.Send(c.UserContext(), c.FormValue("value")))
 }
 
 // answer tells a value that was stored from one that was not, and from one of which
@@ -165,7 +165,7 @@ func answer(c *fiber.Ctx, err error) error {
 }
 
 func (n *Node) ready(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(c.UserContext(), 5*time.Second)
 	defer cancel()
 	return answer(c, n.Site.Engine().Health(ctx))
 }
