@@ -95,7 +95,7 @@ class Feed {
       this.#greet(JSON.parse(e.data), whole);
       whole = false;
     });
-    source.addEventListener("comet:hb", e => to.take({ event: e.type, data: e.data }));
+    for (const name of ["hb", "away"]) source.addEventListener("comet:" + name, e => to.take({ event: e.type, data: e.data }));
     for (const name of ["full", "end", "closed", "gone", "superseded"]) source.addEventListener("comet:" + name, this.#control);
   }
 

@@ -152,7 +152,7 @@ const defaults = {
   EventSource: globalThis.EventSource,
 };
 
-const controls = ["hello", "hb", "full", "end", "closed", "gone", "superseded"];
+const controls = ["hello", "hb", "full", "end", "closed", "gone", "superseded", "away"];
 
 export class Comet extends EventTarget {
   state = "connecting";
@@ -246,11 +246,10 @@ export class Comet extends EventTarget {
 
   // The first reconnect is left to the browser: it knows from the server when. So a close that the server planned is no failure.
   #failed() {
-    const lost = !this.#source.readyState;
-    if (lost && this.#phase && this.state !== "idle") {
-      this.#phase = 0;
-      this.#set("connecting", "lost");
-    } else this.#again(lost ? "lost" : "refused");
+    if (this.#source.readyState) return this.#again("refused");
+    if (!this.#phase || this.state === "idle") return this.#again("lost");
+    this.#phase = 0;
+    this.#set("connecting", "lost");
   }
 
   #again(why) {
@@ -267,9 +266,10 @@ export class Comet extends EventTarget {
     return Math.min(most, first * 2 ** (failures / 2)) * (0.75 + Math.random() / 2);
   }
 
-  #watch() {
+  // A planned absence is no silence.
+  #watch(absence = 0) {
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#again("stalled"), this.#silence);
+    this.#watchdog = setTimeout(() => this.#again("stalled"), this.#silence + absence);
   }
 
   #stop(state, why) {
@@ -302,7 +302,7 @@ export class Comet extends EventTarget {
       this.#look();
     } else if (this.#away) return; // a page that leaves is hidden, too
     else if (type === "visibilitychange") this.#look();
-    else if (this.state === "connecting" || this.state === "paused") this.activate();
+    else if (this.state !== "open" && this.state !== "idle") this.activate();
   };
 
   #look() {
@@ -346,6 +346,8 @@ export class Comet extends EventTarget {
     switch (type) {
       case "hello":
         return this.#hello(notice);
+      case "away":
+        return this.#watch(notice.retry);
       case "full":
         if (!final) return home?.take({ error: new ChannelFull(channel, reason, resume) });
         return this.#lose(channel, new ChannelFull(channel, reason));
@@ -378,7 +380,8 @@ export class Comet extends EventTarget {
       this.#heard.clear();
       this.#process = "";
     }
-    for (const { process, channels = [] } of processes.filter(({ k }) => !k)) {
+    for (const { process, k, channels = [] } of processes) {
+      if (k) continue;
       this.#process = process;
       for (const heard of channels) this.#heard.set(heard.channel, heard);
     }
@@ -392,7 +395,8 @@ export class Comet extends EventTarget {
 
   // over ends what has nothing left to hear.
   #over(why) {
-    if (!this.#process && ![...this.#heard.values()].some(heard => heard.position)) this.#finish(why, true);
+    if (this.#process || [...this.#heard.values()].some(heard => heard.position)) return;
+    this.#finish(why, true);
   }
 
   #lose(name, error) {

@@ -108,6 +108,22 @@ test("the first break is left to the browser, the next failure is not", () => {
   comet.close();
 });
 
+test("an absence that the server planned is neither a stall nor a failure", () => {
+  const comet = begin({ retries: 0 });
+  for (let n = 0; n < 3; n++) {
+    last().event("comet:away", { retry: 120_000 });
+    last().fail(0); // the browser waits
+    assert.equal(comet.state, "connecting");
+    assert.equal(opened(145_000), 0);
+    last().onopen(); // turned away again, without a hello
+  }
+  last().hello();
+  assert.equal(comet.state, "open");
+  mock.timers.tick(30_001); // what was said of that absence is over
+  assert.equal(comet.why, "stalled");
+  comet.close();
+});
+
 test("two heartbeats of silence are the end, and any event is a sign of life", () => {
   const comet = begin();
   for (let n = 0; n < 5; n++) {
