@@ -90,7 +90,7 @@ func (tab *tab) notes() string {
 
 // Rules 2 and 3: every tab of every session hears every message, once.
 func TestChatInTabsAndSessions(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	one, other := newSession(t), newSession(t)
 	first, second, third := one.chat(p.url), one.chat(p.url), other.chat(p.url)
@@ -115,7 +115,7 @@ func TestChatInTabsAndSessions(t *testing.T) {
 
 // Rule 10: a tab that closes is missed by the others, and only it.
 func TestChatTabLeaves(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	s := newSession(t)
 	stays, leaves := s.chat(p.url), s.chat(p.url)
@@ -125,7 +125,7 @@ func TestChatTabLeaves(t *testing.T) {
 }
 
 func TestChatShowsTextAsText(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>&amp;`
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
@@ -144,7 +144,7 @@ func TestChatShowsTextAsText(t *testing.T) {
 
 // Rule 2: what the page was made with and what its event stream brings fit together.
 func TestChatReload(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	p.say("one")
 	p.say("two")
@@ -164,7 +164,7 @@ func TestChatBackInHistory(t *testing.T) {
 			p := start(t, "chat")
 			between := newProxy(t, p.url)
 			between.keepable.Store(kept)
-			tab := newSession(t).chat(between.URL)
+			tab := newSessionIn(t, "chromium").chat(between.URL)
 			p.say("before")
 			tab.hears("before")
 			tab.expect("404")
@@ -183,7 +183,7 @@ func TestChatBackInHistory(t *testing.T) {
 
 // Rules 1, 2 and 12: the server hangs up, turns the tab away for a while, and then gives it what it missed.
 func TestChatCut(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inEachEngine(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "chat")
 		tab := s.chat(p.url)
@@ -212,7 +212,7 @@ func TestChatCut(t *testing.T) {
 
 // Rule 3: all tabs of a browser hear, more of them than it opens connections, and the button cuts them all at once.
 func TestChatSeventhTab(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	s := newSession(t)
 	tabs := []*tab{s.chat(p.url)}
@@ -233,7 +233,7 @@ func TestChatSeventhTab(t *testing.T) {
 
 // The pill says by its words what the connection does, also when nothing is wrong: a page that the browser keeps is paused.
 func TestChatPaused(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	tab := newSession(t).chat(start(t, "chat").url)
 	eval[bool](tab, `dispatchEvent(new Event("pagehide"))`)
 	tab.until(`document.querySelector("#pill.idle")?.textContent === "Paused, hidden"`)
@@ -243,7 +243,7 @@ func TestChatPaused(t *testing.T) {
 
 // The wire panel shows what came over the connection, in the tab that has it; the other tabs say so.
 func TestChatWire(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	s := newSession(t)
 	first, second := s.chat(p.url), s.chat(p.url)
@@ -297,7 +297,7 @@ func TestChatNative(t *testing.T) {
 
 // Rule 1: more was said than the server keeps while the tab was cut, and the tab says that something is missing.
 func TestChatCutForTooLong(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
 	tab.cut(4)
@@ -321,7 +321,7 @@ func TestChatCutForTooLong(t *testing.T) {
 
 // The server is killed and comes back: the tab finds it by itself, says what is lost, and keeps what was being typed.
 func TestChatServerRestarts(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
 	p.say("before")
@@ -350,7 +350,7 @@ func TestChatServerRestarts(t *testing.T) {
 // A proxy's 502 makes an EventSource give up for good: comet.js makes a new one, which goes on where the old one was, and the
 // page says when.
 func TestChatBrowserGivesUp(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	between := newProxy(t, p.url)
 	tab := newSession(t).chat(between.URL)
@@ -370,7 +370,7 @@ func TestChatBrowserGivesUp(t *testing.T) {
 
 // Rule 8: where cookies are refused every process is unknown. The page reloads once, not for ever, and hears the room.
 func TestChatWithoutCookies(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	between := newProxy(t, p.url)
 	between.noCookies.Store(true)
@@ -385,7 +385,7 @@ func TestChatWithoutCookies(t *testing.T) {
 
 // Rule 11: a second event stream with the same URL takes the process over, and both go on hearing the room.
 func TestChatDuplicatedTab(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	s := newSession(t)
 	original, duplicate := s.chat(p.url), s.chat(p.url)
@@ -402,7 +402,7 @@ func TestChatDuplicatedTab(t *testing.T) {
 
 // Scrolled up to read, the page stays where it is and says how much is new.
 func TestChatScrolledUp(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	for i := range 40 {
 		p.say(fmt.Sprint("line ", i))
@@ -424,7 +424,7 @@ func TestChatScrolledUp(t *testing.T) {
 // A message that cannot be sent is kept, and the page says so; it is said when the server is back, or stands in the composer
 // of the page that has been made anew.
 func TestChatKeepsWhatWasNotTaken(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "chat")
 	tab := newSession(t).chat(p.url)
 	tab.expect("410")
@@ -439,7 +439,7 @@ func TestChatKeepsWhatWasNotTaken(t *testing.T) {
 
 // Rule 1: what a tab says comes in its order, once, also where the connection fails under it.
 func TestChatSaysInOrder(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inEachEngine(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "chat")
 		between := newProxy(t, p.url)

@@ -46,7 +46,7 @@ func clientHears(t *testing.T, in string) {
 }
 
 // The last loop to be left closes its channel on the server.
-func TestClientLastLoopCloses(t *testing.T) { inEachBrowser(t, clientLastLoopCloses) }
+func TestClientLastLoopCloses(t *testing.T) { inEachEngine(t, clientLastLoopCloses) }
 
 func clientLastLoopCloses(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -138,7 +138,7 @@ func clientServerRestart(t *testing.T, in string) {
 }
 
 // A close that the server planned is no failure: it is not counted against the retries.
-func TestClientPlannedClose(t *testing.T) { inEachBrowser(t, clientPlannedClose) }
+func TestClientPlannedClose(t *testing.T) { inEachEngine(t, clientPlannedClose) }
 
 func clientPlannedClose(t *testing.T, in string) {
 	first := newRoom(t, comet.SiteConfig{})
@@ -161,15 +161,15 @@ func clientPlannedClose(t *testing.T, in string) {
 }
 
 // A connection on which nothing comes any more, not even heartbeats, is given up.
-func TestClientStalls(t *testing.T) { inEachBrowser(t, clientStalls) }
+func TestClientStalls(t *testing.T) { inEachEngine(t, clientStalls) }
 
 func clientStalls(t *testing.T, in string) {
-	r := newRoom(t, comet.SiteConfig{Heartbeat: time.Second})
+	r := newRoom(t, comet.SiteConfig{Heartbeat: 2 * time.Second})
 	f := newGate(t, r)
 	tab := f.page(newSessionIn(t, in), "/", "", "chat")
 	r.say("1")
 	tab.wantHeard("chat", "1")
-	tab.until(`performance.now() > 3000 && comet.state === "open"`) // heartbeats keep it
+	tab.until(`performance.now() > 6000 && comet.state === "open"`) // heartbeats keep it
 	if eval[bool](tab, `states.some(s => s.why === "stalled")`) {
 		t.Fatal("it was given up while heartbeats came")
 	}
@@ -182,7 +182,7 @@ func clientStalls(t *testing.T, in string) {
 
 // eliom.md 2.7: hidden for a while, the page lets go of its connection, looks from time to time so that its process lives,
 // and is back at once when it is seen.
-func TestClientIdles(t *testing.T) { inEachBrowser(t, clientIdles) }
+func TestClientIdles(t *testing.T) { inEachEngine(t, clientIdles) }
 
 func clientIdles(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 6 * time.Second, Heartbeat: time.Second})
@@ -212,7 +212,7 @@ func clientIdles(t *testing.T, in string) {
 }
 
 // Without looks a hidden page is paused; always active, it stays.
-func TestClientIdleOptions(t *testing.T) { inEachBrowser(t, clientIdleOptions) }
+func TestClientIdleOptions(t *testing.T) { inEachEngine(t, clientIdleOptions) }
 
 func clientIdleOptions(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -245,7 +245,7 @@ func clientIdleOptions(t *testing.T, in string) {
 
 // A page that Chromium froze goes on where it was; while it was frozen its process was away.
 func TestClientFrozen(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	tab := f.page(newSession(t), "/", "", "chat", "mine")
@@ -265,7 +265,7 @@ func TestClientFrozen(t *testing.T) {
 // A page that was frozen for longer than its process lives: the site's channels are back without a reload, the private ones
 // say that the process is gone.
 func TestClientFrozenForLong(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 200 * time.Millisecond})
 	f := newGate(t, r)
 	tab := f.page(newSession(t), "/", "", "chat", "mine")
@@ -311,7 +311,7 @@ func clientBackForward(t *testing.T, in string) {
 }
 
 // Rule 11: a duplicated page takes the process over, and the older one is told, once, and does not come back.
-func TestClientSuperseded(t *testing.T) { inEachBrowser(t, clientSuperseded) }
+func TestClientSuperseded(t *testing.T) { inEachEngine(t, clientSuperseded) }
 
 func clientSuperseded(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -327,7 +327,7 @@ func clientSuperseded(t *testing.T, in string) {
 }
 
 // What the URL does not name is registered, without a new connection; what is not to be had says so.
-func TestClientRegisters(t *testing.T) { inEachBrowser(t, clientRegisters) }
+func TestClientRegisters(t *testing.T) { inEachEngine(t, clientRegisters) }
 
 func clientRegisters(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})

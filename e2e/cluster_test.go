@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -90,7 +91,7 @@ func wantEach(t *testing.T, one, other *tab) {
 func TestClusterNodeIsKilled(t *testing.T) {
 	inChromium(t)
 	p := start(t, "cluster", "-again", "3s")
-	one, other := newSession(t).onNode(p, "a"), newSession(t).onNode(p, "b")
+	one, other := newSessionIn(t, "chromium").onNode(p, "a"), newSessionIn(t, "chromium").onNode(p, "b")
 	one.until(threeReady)
 	other.until(`document.querySelector("#clock").textContent !== "for 0 s"`)
 	other.moves(3, "c") // away from its client process, and back
@@ -143,8 +144,16 @@ func TestClusterNodeIsKilled(t *testing.T) {
 
 // Rule 8: where cookies are refused every process is unknown. The page says so, does not load itself for ever, and hears the room.
 func TestClusterWithoutCookies(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "cluster")
+	waitFor(t, "the nodes serve their page", func() bool { // one that is not ready yet would leave the tab with a blank one
+		resp, err := http.Get(p.url)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 	between := newProxy(t, p.url)
 	between.noCookies.Store(true)
 	tab := newSession(t).open(between.URL)

@@ -42,7 +42,7 @@ func serveCompressed(listener net.Listener, codings []string) error {
 			fetch(url).then(r => { coding = r.headers.get("content-encoding") ?? "none"; r.body.cancel(); });
 		</script>`, html.EscapeString(url)))
 	})
-	app.Post("/messages", func(c *fiber.Ctx) error { return posts.Send(c.Context(), message{c.FormValue("text")}) })
+	app.Post("/messages", func(c *fiber.Ctx) error { return posts.Send(c.UserContext(), message{c.FormValue("text")}) })
 	app.Post("/end", func(c *fiber.Ctx) error { posts.Close(); return nil })
 	return app.Listener(listener)
 }
@@ -53,7 +53,7 @@ func TestCompressed(t *testing.T) {
 	t.Parallel()
 	for _, coding := range []string{"gzip", "zstd"} {
 		t.Run(coding, func(t *testing.T) {
-			inEachBrowser(t, func(t *testing.T, in string) {
+			inEachEngine(t, func(t *testing.T, in string) {
 				s := newSessionIn(t, in)
 				p := serve(t, "compressed", coding)
 				var want []string

@@ -6,14 +6,16 @@
 //	cd e2e && go test ./...
 //
 // Where a browser is missing its tests are skipped, and say so; COMET_BROWSER=required makes that a failure, for machines
-// that are meant to have them (Debian: apt-get install chromium firefox-esr webkit2gtk-driver xvfb). Screenshots are left in
+// that are meant to have them (Debian: apt-get install chromium chromium-headless-shell firefox-esr webkit2gtk-driver xvfb). Screenshots are left in
 // artifacts/.
 //
 // What a test is made of:
 //
 //   - newSession and newSessionIn give a session, its open a tab; eval, until, click, write and navigate are done to that.
-//     inEachBrowser runs a test in Chromium and Firefox, inWebKitToo in all three, inChromium in that alone. They are started
-//     once, for all tests; each serves a few of them at once, and how long they took is printed at the end.
+//     inEachBrowser runs a test in Chromium, Firefox and WebKit: twelve tabs on one socket, the leader's death and the back-forward
+//     cache; inChromium in that alone. inEachEngine, inWebKitToo and inShell have Chromium without windows
+//     (chromium-headless-shell, of the same source), at half of the cost. All are started once, for all tests; each serves a
+//     few of them at once, in windows that are used again, and how long they took is printed at the end.
 //   - until waits for a condition in the page; it is the page that looks.
 //   - start runs an example, serve a server of this package, each as a process of its own that can be killed and
 //     restarted on its port. reserve gives a port that refuses connections.

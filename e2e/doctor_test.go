@@ -32,14 +32,14 @@ func serveDoctor(listener net.Listener, _ []string) error {
 // TestDoctorPage: in each browser the page measures, finds nothing where nothing is, and what holds back where something does; it needs no more than
 // a strict policy allows.
 func TestDoctorPage(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inEachEngine(t, func(t *testing.T, in string) {
 		s, p := newSessionIn(t, in), serve(t, "doctor")
 		for path, want := range map[string]string{"doctor": "Event streams arrive as", "held": "Event streams do not arrive as"} {
 			tab := s.open(strings.TrimSuffix(p.url, "/") + "/" + path)
 			if path == "doctor" {
 				tab.click("#idle")
 			}
-			for range 3 { // a machine that is busy may hold events back itself
+			for range 10 { // a machine that is busy may hold events back itself
 				tab.click("#measure")
 				tab.until(`!document.getElementById("measure").disabled && /^Event streams|could not/.test(document.getElementById("state").textContent)`)
 				if strings.HasPrefix(eval[string](tab, `document.getElementById("state").textContent`), want) {

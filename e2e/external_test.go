@@ -144,6 +144,7 @@ func external(t *testing.T, in string) {
 		t.Run(host, func(t *testing.T) {
 			tab := s.open(paper.at(host))
 			tab.t = t
+			defer tab.close() // readers are asked for with every heartbeat
 			tab.until(`window.ready`)
 			news.readers()
 			eval[bool](tab, `begin({ withCredentials: true }, "headlines", "price"), true`)

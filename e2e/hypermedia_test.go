@@ -155,7 +155,7 @@ func TestHypermedia(t *testing.T) {
 	}
 	for _, name := range hypermedia {
 		t.Run(name, func(t *testing.T) {
-			inEachBrowser(t, func(t *testing.T, in string) {
+			inEachEngine(t, func(t *testing.T, in string) {
 				addr := reserve(t)
 				p := run(t, name, addr, func() *exec.Cmd {
 					return exec.Command(filepath.Join(built.dir, name), "-addr", addr, "-npm", npm)

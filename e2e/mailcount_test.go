@@ -50,7 +50,7 @@ const counted = live + ` && !document.querySelector("#unread.waiting")`
 
 // Rule 9: the source is read once when a tab connects and once when it asks; never ahead, never while nobody is there.
 func TestMailcountCountsWhenAsked(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "mailcount", "-every", "100ms")
 	p.arrive(3)
 	p.counted(0)
@@ -82,7 +82,7 @@ func TestMailcountCountsWhenAsked(t *testing.T) {
 }
 
 func TestMailcountMarksAsRead(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "mailcount", "-every", "100ms")
 	p.arrive(10)
 	tab := newSession(t).open(p.url)
@@ -101,7 +101,7 @@ func TestMailcountMarksAsRead(t *testing.T) {
 
 // The server is killed and comes back: the page reloads itself once and can ask again.
 func TestMailcountServerRestarts(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "mailcount", "-every", "100ms")
 	tab := newSession(t).open(p.url)
 	tab.until(counted)
@@ -115,7 +115,7 @@ func TestMailcountServerRestarts(t *testing.T) {
 
 // Rule 8: where cookies are refused the page reloads once, not for ever, and says what is wrong.
 func TestMailcountWithoutCookies(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "mailcount")
 	between := newProxy(t, p.url)
 	between.noCookies.Store(true)
@@ -150,7 +150,7 @@ func TestMailcountIsAFormWithoutScripts(t *testing.T) {
 // The three constructors side by side: every mail, the newest tally, and nothing that was not asked for. The page asks by
 // itself once more when that is switched on.
 func TestMailcountCompares(t *testing.T) {
-	inEachBrowser(t, func(t *testing.T, in string) {
+	inEachEngine(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "mailcount", "-every", "100ms")
 		tab := s.open(p.url)

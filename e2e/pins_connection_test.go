@@ -227,7 +227,7 @@ func TestPinSixConnections(t *testing.T) {
 // the page and cuts the stream, which comes back by itself. One that was closed in pagehide is still closed then, and pageshow
 // must open it; WebKit opens it again all the same. Firefox does not keep such a page.
 func TestPinBackForward(t *testing.T) {
-	inWebKitToo(t, func(t *testing.T, in string) {
+	inEachBrowser(t, func(t *testing.T, in string) {
 		s := newScript(t, func(x *exchange) {
 			x.stream("retry: 1\n\ndata: 1\n\n")
 			x.hang()
@@ -271,7 +271,7 @@ func TestPinBackForward(t *testing.T) {
 // TestPinFrozen: a frozen page (Chromium freezes tabs in the background) hears nothing and keeps its connection; all of it
 // comes when it thaws. For the server such a tab is a slow reader (rule 5).
 func TestPinFrozen(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	more, said := make(chan struct{}), make(chan struct{})
 	s := newScript(t, func(x *exchange) {
 		x.stream("data: 0\n\n")

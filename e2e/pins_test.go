@@ -65,6 +65,8 @@ func TestPinStatus(t *testing.T) {
 			x.say("data: unheard\n\n")
 		}},
 		{name: "200 with retry alone and an end", want: []string{"open", cut, "open", `message "back with none"`}, answer: first("")},
+		{name: "200 with retry, an event that nobody listens to and an end", want: []string{"open", cut, "open", `message "back with none"`},
+			answer: first("event: comet:away\ndata: {\"retry\":100}\n\n")},
 	}...))
 }
 

@@ -41,7 +41,7 @@ func servePlain(listener net.Listener, _ []string) error {
 			source.addEventListener("comet:full", e => got.push(JSON.parse(e.data).reason));
 		</script>`, html.EscapeString(url)))
 	})
-	app.Post("/messages", func(c *fiber.Ctx) error { return posts.Send(c.Context(), message{c.FormValue("text")}) })
+	app.Post("/messages", func(c *fiber.Ctx) error { return posts.Send(c.UserContext(), message{c.FormValue("text")}) })
 	return app.Listener(listener)
 }
 

@@ -97,7 +97,7 @@ func sendingOnce(t *testing.T, in string) {
 }
 
 // Rule 18: over its rate a page waits as long as it is told to, and nothing is lost; what is not to be had is refused.
-func TestSendingRate(t *testing.T) { inEachBrowser(t, sendingRate) }
+func TestSendingRate(t *testing.T) { inEachEngine(t, sendingRate) }
 
 func sendingRate(t *testing.T, in string) {
 	r, votes := talkRoom(t, channel.ReceiveConfig[int]{Rate: 20, Burst: 2})
@@ -120,7 +120,7 @@ func sendingRate(t *testing.T, in string) {
 
 // comet.close ends what waits to be sent.
 func TestSendingEndsWithComet(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	r, _ := talkRoom(t, channel.ReceiveConfig[int]{})
 	f := newGate(t, r)
 	tab := f.sending(newSession(t))

@@ -5,21 +5,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os/exec"
+	"sync"
+	"time"
 )
 
 // ErrMissing is wrapped, with the remedy, by what Start says of a browser that is not installed.
 var ErrMissing = errors.New("not installed")
 
-// Names are those that Start takes.
+// Names are the browsers that a person may have.
 var Names = []string{"chromium", "firefox", "webkit"}
+
+// Shell is a browser, too: Chromium's build without windows. Its pages, scripts, storage and connections are the same ones, for half of the
+// processor time; it has no back-forward cache. Where it is not installed it is Chromium.
+const Shell = "chromium-headless-shell"
 
 // A Browser is a running one, with a profile of its own that goes with it. Safe for concurrent use, as all here.
 type Browser interface {
 	Name() string
 	// Version is the browser's own: its name and number.
 	Version() string
-	// NewSession begins a session without cookies, apart from all others.
+	// NewSession begins a session without cookies and storage, apart from all others. Windows of closed sessions are used again:
+	// a page may have a history of others behind it.
 	NewSession(ctx context.Context) (Session, error)
 	// Close ends the browser and waits for it.
 	Close()
@@ -60,14 +69,56 @@ type Page interface {
 func Start(ctx context.Context, name string) (Browser, error) {
 	switch name {
 	case "chromium":
-		return startChromium(ctx)
+		return startChromium(ctx, name, chromiums...)
+	case Shell:
+		return startChromium(ctx, name, append([]string{Shell, "chrome-headless-shell"}, chromiums...)...)
 	case "firefox":
 		return startFirefox(ctx)
 	case "webkit":
 		return startWebKit(ctx)
 	}
-	return nil, fmt.Errorf("no browser is called %q; there are %q", name, Names)
+	return nil, fmt.Errorf("no browser is called %q; there are %q and %q", name, Names, Shell)
 }
+
+// take gives the last of what rests, if anything does.
+func take[T any](mu *sync.Mutex, resting *[]T) (last T, ok bool) {
+	mu.Lock()
+	defer mu.Unlock()
+	if n := len(*resting); n > 0 {
+		last, *resting = (*resting)[n-1], (*resting)[:n-1]
+		ok = true
+	}
+	return last, ok
+}
+
+var errClosed = errors.New("the page was closed")
+
+// leave makes a tab ready for the page of another session: what its page stored is forgotten, but for cookies, and the page is left.
+// It is told so as when its person goes elsewhere.
+func leave(ctx context.Context, p Page) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // what is stuck is not worth more
+	defer cancel()
+	if _, err := p.Evaluate(ctx, `(localStorage.clear(), sessionStorage.clear(), name = "")`); err != nil {
+		return err
+	}
+	port, err := nowhere()
+	if err != nil {
+		return err
+	}
+	return p.Navigate(ctx, "http://127.0.0.1:"+port)
+}
+
+// nowhere is the port of a page without anything. For a browser it is the site of all pages under test here, so that they come and go
+// in one process, as they do not by way of about:blank.
+var nowhere = sync.OnceValues(func() (port string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	go http.Serve(listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	return port, err
+})
 
 // find gives the path of the first of a program's names that PATH has.
 func find(debian string, names ...string) (string, error) {

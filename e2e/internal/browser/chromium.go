@@ -2,30 +2,38 @@ package browser
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
 type chromium struct {
+	name    string
 	ctx     context.Context
 	cancel  func() // kills the process, and waits for it
 	profile string
 	version string
+
+	mu      sync.Mutex
+	resting []*chromiumSession // that were closed, and are as new
 }
 
 // quiet switches off what nobody sees here. Every new window prepares three pop-ups of its address bar, each a page of its own:
-// that took three times as much of the processor as the page under test. The first two are chromedp's.
-const quiet = "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup"
+// that took three times as much of the processor as the page under test. Every page has a process started for the next one.
+// The first two are chromedp's.
+const quiet = "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,SpareRendererForSitePerProcess"
 
-func startChromium(ctx context.Context) (Browser, error) {
-	path, err := find("chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
+// chromiums are what the browser with windows is called.
+var chromiums = []string{"chromium", "chromium-browser", "google-chrome", "chrome"}
+
+// startChromium starts the first of the programs.
+func startChromium(ctx context.Context, name string, programs ...string) (Browser, error) {
+	path, err := find(name, programs...)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +45,7 @@ func startChromium(ctx context.Context) (Browser, error) {
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors, chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-features", quiet))
 	allocator, kill := chromedp.NewExecAllocator(context.WithoutCancel(ctx), options...)
-	b := &chromium{profile: profile, cancel: func() {
+	b := &chromium{name: name, profile: profile, cancel: func() {
 		kill()
 		chromedp.FromContext(allocator).Allocator.Wait()
 	}}
@@ -54,7 +62,7 @@ func startChromium(ctx context.Context) (Browser, error) {
 	return b, nil
 }
 
-func (b *chromium) Name() string    { return "chromium" }
+func (b *chromium) Name() string    { return b.name }
 func (b *chromium) Version() string { return b.version }
 
 func (b *chromium) Close() {
@@ -67,67 +75,18 @@ func (b *chromium) Kill() {
 	os.RemoveAll(b.profile)
 }
 
+// NewSession takes a session that rests, if there is one: to make a window takes more of the processor than most tests do in it.
 func (b *chromium) NewSession(ctx context.Context) (Session, error) {
-	own, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	if err := begin(ctx, own, cancel); err != nil {
-		return nil, err
+	if s, rests := take(&b.mu, &b.resting); rests {
+		return s, nil
 	}
-	return &chromiumSession{own, cancel}, nil
+	s := &chromiumSession{b: b}
+	return s, within(ctx, b.ctx, func(ctx context.Context) error {
+		made, err := chromedp.CallBrowser(ctx, target.CreateBrowserContext, target.CreateBrowserContextParams{})
+		s.id = made.BrowserContextID
+		return err
+	})
 }
-
-type chromiumSession struct {
-	ctx    context.Context
-	cancel func()
-}
-
-func (s *chromiumSession) Close() { s.cancel() }
-
-func (s *chromiumSession) Open(ctx context.Context, url string) (Page, error) {
-	own, cancel := chromedp.NewContext(s.ctx)
-	p := &Chromium{ctx: own, cancel: cancel}
-	if err := begin(ctx, own, cancel); err != nil {
-		return nil, err
-	}
-	go p.listen(chromedp.Console(own))
-	if err := p.Navigate(ctx, url); err != nil {
-		cancel()
-		return nil, err
-	}
-	return p, nil
-}
-
-// Chromium is a Page of Chromium, for what only that can do.
-type Chromium struct {
-	ctx    context.Context
-	cancel func()
-
-	mu     sync.Mutex
-	errors []string
-}
-
-// Context is the page's for calls of package chromedp.
-func (p *Chromium) Context() context.Context { return p.ctx }
-
-func (p *Chromium) listen(console func(func(chromedp.ConsoleMessage, error) bool)) {
-	for message, err := range console {
-		if err != nil {
-			return
-		}
-		if message.Type == chromedp.ConsoleError || message.Type == chromedp.ConsoleException {
-			p.mu.Lock()
-			p.errors = append(p.errors, fmt.Sprintf("%s %s (%s:%d)", message.Source, message.Text, message.URL, message.Line))
-			p.mu.Unlock()
-		}
-	}
-}
-
-func (p *Chromium) Errors() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.errors)
-}
-
-func (p *Chromium) Close() { p.cancel() }
 
 // begin makes what chromedp's context own stands for. That then lives as long as own itself: the context of the first call
 // is the one that counts.
@@ -146,39 +105,4 @@ func within(ctx, own context.Context, f func(context.Context) error) error {
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
 	return f(both)
-}
-
-func (p *Chromium) do(ctx context.Context, steps ...chromedp.Action[chromedp.Void]) error {
-	return within(ctx, p.ctx, func(ctx context.Context) error { return chromedp.Do(ctx, steps...) })
-}
-
-func (p *Chromium) Navigate(ctx context.Context, url string) error {
-	return p.do(ctx, chromedp.Navigate(url))
-}
-
-func (p *Chromium) Reload(ctx context.Context) error { return p.do(ctx, chromedp.Reload()) }
-
-func (p *Chromium) Click(ctx context.Context, selector string) error {
-	return p.do(ctx, chromedp.Click(chromedp.CSS(selector)))
-}
-
-func (p *Chromium) Type(ctx context.Context, selector, text string) error {
-	return p.do(ctx, chromedp.SendKeys(chromedp.CSS(selector), text))
-}
-
-func (p *Chromium) Evaluate(ctx context.Context, expression string) (value json.RawMessage, err error) {
-	err = within(ctx, p.ctx, func(ctx context.Context) error {
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](asJSON(expression), chromedp.EvalAwaitPromise))
-		value = json.RawMessage(text)
-		return err
-	})
-	return value, err
-}
-
-func (p *Chromium) Screenshot(ctx context.Context) (picture []byte, err error) {
-	err = within(ctx, p.ctx, func(ctx context.Context) error {
-		picture, err = chromedp.Run(ctx, chromedp.CaptureScreenshot())
-		return err
-	})
-	return picture, err
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // preferences keep Firefox from speaking to anybody but the tests, and from what nobody sees: pages that are prepared for the
-// next tab, tabs that slide in, what is kept for the next start.
+// next tab, tabs that slide in, what is kept for the next start. Pages share eight processes: one for each site and session, as
+// its users have, is started for every test.
 const preferences = `
 user_pref("accessibility.force_disabled", 1);
 user_pref("app.update.disabledForTesting", true);
@@ -27,7 +28,9 @@ user_pref("browser.shell.checkDefaultBrowser", false);
 user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("browser.startup.page", 0);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("dom.ipc.keepProcessesAlive.web", 8);
 user_pref("dom.ipc.processPrelaunch.enabled", false);
+user_pref("fission.webContentIsolationStrategy", 0);
 user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("network.proxy.type", 0);
@@ -44,9 +47,10 @@ type firefox struct {
 	version string
 	bidi    *bidi
 
-	mu      sync.Mutex
-	pages   map[string]*firefoxPage // by browsing context
-	resting []string                // windows without a page: the browsing contexts of their resting tabs
+	mu       sync.Mutex
+	pages    map[string]*firefoxPage // by browsing context
+	resting  []string                // windows without a page: the browsing contexts of their resting tabs
+	sessions []*firefoxSession       // that were closed, and are as new
 }
 
 func startFirefox(ctx context.Context) (_ Browser, err error) {
@@ -184,7 +188,11 @@ func (b *firefox) event(method string, params json.RawMessage) {
 	page.mu.Unlock()
 }
 
+// NewSession takes a session that rests, if there is one: to make a tab takes more of the processor than most tests do in it.
 func (b *firefox) NewSession(ctx context.Context) (Session, error) {
+	if s, rests := take(&b.mu, &b.sessions); rests {
+		return s, nil
+	}
 	var made struct{ UserContext string }
 	if err := b.bidi.call(ctx, "browser.createUserContext", map[string]any{}, &made); err != nil {
 		return nil, err
@@ -193,20 +201,41 @@ func (b *firefox) NewSession(ctx context.Context) (Session, error) {
 }
 
 type firefoxSession struct {
-	b     *firefox
-	id    string // of the user context
-	pages []*firefoxPage
+	b       *firefox
+	id      string // of the user context
+	pages   []*firefoxPage
+	resting []firefoxTab
 }
 
-// Close closes the pages and forgets the cookies. The browser may be gone already.
+// Close leaves the session for the next one, as new. What cannot be made so is ended. The browser may be gone already.
 func (s *firefoxSession) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	s.b.mu.Lock()
 	pages := s.pages
+	s.pages = nil
 	s.b.mu.Unlock()
-	for _, page := range pages {
-		page.Close()
+	for _, p := range pages {
+		s.rest(ctx, p)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = s.b.bidi.call(ctx, "browser.removeUserContext", map[string]any{"userContext": s.id}, nil)
+	params := map[string]any{"partition": map[string]any{"type": "storageKey", "userContext": s.id}}
+	if s.b.bidi.call(ctx, "storage.deleteCookies", params, nil) != nil {
+		_ = s.b.bidi.call(ctx, "browser.removeUserContext", map[string]any{"userContext": s.id}, nil)
+		return
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.b.sessions = append(s.b.sessions, s)
+}
+
+// rest ends a page, and keeps its tab for another one.
+func (s *firefoxSession) rest(ctx context.Context, p *firefoxPage) {
+	if leave(ctx, p) != nil {
+		p.Close()
+		return
+	}
+	p.end()
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.resting = append(s.resting, p.firefoxTab)
 }

@@ -10,29 +10,27 @@ import (
 	"time"
 )
 
-type firefoxPage struct {
-	b      *firefox
+// A firefoxTab has one page after the other.
+type firefoxTab struct {
 	id     string // of the browsing context
 	window string // the resting tab of its window
-	closed sync.Once
+}
+
+type firefoxPage struct {
+	firefoxTab
+	b *firefox
 
 	mu     sync.Mutex
+	closed bool
 	errors []string
 }
 
-// Open takes a window that rests, or makes one. A tab that is not its window's only one beside the resting tab would be hidden
-// behind the next one, and its timers slowed.
 func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
-	window, err := s.b.takeWindow(ctx)
+	tab, err := s.takeTab(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var made struct{ Context string }
-	tab := map[string]any{"type": "tab", "referenceContext": window, "userContext": s.id}
-	if err := s.b.bidi.call(ctx, "browsingContext.create", tab, &made); err != nil {
-		return nil, err
-	}
-	p := &firefoxPage{b: s.b, id: made.Context, window: window}
+	p := &firefoxPage{b: s.b, firefoxTab: tab}
 	s.b.mu.Lock()
 	s.b.pages[p.id] = p
 	s.pages = append(s.pages, p)
@@ -44,16 +42,26 @@ func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
 	return p, nil
 }
 
+// takeTab gives a tab of the session that rests, or makes one in a window that rests, or in a new one. A tab that is not its
+// window's only one beside the resting tab would be hidden behind the next one, and its timers slowed.
+func (s *firefoxSession) takeTab(ctx context.Context) (tab firefoxTab, err error) {
+	if tab, rests := take(&s.b.mu, &s.resting); rests {
+		return tab, nil
+	}
+	if tab.window, err = s.b.takeWindow(ctx); err != nil {
+		return tab, err
+	}
+	var made struct{ Context string }
+	params := map[string]any{"type": "tab", "referenceContext": tab.window, "userContext": s.id}
+	err = s.b.bidi.call(ctx, "browsingContext.create", params, &made)
+	tab.id = made.Context
+	return tab, err
+}
+
 // takeWindow gives the resting tab of a window that has no page. A window costs ten times as much as a tab in it, so that they
 // are used again: one whose page has closed rests, showing an empty tab of no session.
 func (b *firefox) takeWindow(ctx context.Context) (restingTab string, err error) {
-	b.mu.Lock()
-	if n := len(b.resting); n > 0 {
-		restingTab = b.resting[n-1]
-		b.resting = b.resting[:n-1]
-	}
-	b.mu.Unlock()
-	if restingTab != "" {
+	if restingTab, rests := take(&b.mu, &b.resting); rests {
 		return restingTab, nil
 	}
 	var made struct{ Context string }
@@ -63,6 +71,9 @@ func (b *firefox) takeWindow(ctx context.Context) (restingTab string, err error)
 
 // call sends a command about this page.
 func (p *firefoxPage) call(ctx context.Context, method string, params map[string]any, result any) error {
+	if p.isClosed() {
+		return errClosed
+	}
 	params["context"] = p.id
 	return p.b.bidi.call(ctx, method, params, result)
 }
@@ -83,6 +94,9 @@ func (p *firefoxPage) Evaluate(ctx context.Context, expression string) (json.Raw
 	}
 	params := map[string]any{
 		"expression": asJSON(expression), "target": map[string]any{"context": p.id}, "awaitPromise": true, "userActivation": true,
+	}
+	if p.isClosed() {
+		return nil, errClosed
 	}
 	if err := p.b.bidi.call(ctx, "script.evaluate", params, &answer); err != nil {
 		return nil, err
@@ -146,17 +160,35 @@ func (p *firefoxPage) Errors() []string {
 	return slices.Clone(p.errors)
 }
 
+func (p *firefoxPage) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+// end has the page be closed, once.
+func (p *firefoxPage) end() (first bool) {
+	p.b.mu.Lock()
+	if p.b.pages[p.id] == p { // and not another page in its tab by now
+		delete(p.b.pages, p.id)
+	}
+	p.b.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first, p.closed = !p.closed, true
+	return first
+}
+
 // Close closes the page. The browser may be gone already.
 func (p *firefoxPage) Close() {
-	p.closed.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		err := p.call(ctx, "browsingContext.close", map[string]any{}, nil)
+	if !p.end() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if p.b.bidi.call(ctx, "browsingContext.close", map[string]any{"context": p.id}, nil) == nil { // or its window still shows it
 		p.b.mu.Lock()
-		defer p.b.mu.Unlock()
-		delete(p.b.pages, p.id)
-		if err == nil { // or its window still shows it
-			p.b.resting = append(p.b.resting, p.window)
-		}
-	})
+		p.b.resting = append(p.b.resting, p.window)
+		p.b.mu.Unlock()
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ type webkit struct {
 
 	mu       sync.Mutex
 	sessions map[*webkitSession]bool
+	resting  []*webkitSession // of them, that were closed, and are as new
 	killed   bool
 }
 
@@ -69,14 +71,14 @@ func startWebKit(ctx context.Context) (Browser, error) {
 func (b *webkit) Name() string    { return "webkit" }
 func (b *webkit) Version() string { return "WebKitGTK/" + b.version }
 
-func (b *webkit) Close() { b.end((*webkitSession).Close) }
+func (b *webkit) Close() { b.end((*webkitSession).quit) }
 func (b *webkit) Kill()  { b.end((*webkitSession).kill) }
 
 func (b *webkit) end(each func(*webkitSession)) {
 	b.mu.Lock()
 	b.killed = true
 	sessions := b.sessions
-	b.sessions = map[*webkitSession]bool{}
+	b.sessions, b.resting = map[*webkitSession]bool{}, nil
 	b.mu.Unlock()
 	var ending sync.WaitGroup
 	for s := range sessions {
@@ -86,8 +88,17 @@ func (b *webkit) end(each func(*webkitSession)) {
 	b.display.kill()
 }
 
-// NewSession starts a driver, which starts a MiniBrowser.
+// NewSession takes a session that rests, if there is one: to start a driver, which starts a MiniBrowser, takes more than a
+// second of the processor.
 func (b *webkit) NewSession(ctx context.Context) (Session, error) {
+	if s, rests := take(&b.mu, &b.resting); rests {
+		return s, nil
+	}
+	return b.begin(ctx)
+}
+
+// begin starts a driver, which starts a MiniBrowser.
+func (b *webkit) begin(ctx context.Context) (Session, error) {
 	s := &webkitSession{b: b, ended: make(chan struct{})}
 	address, err := s.run()
 	if err != nil {
@@ -118,14 +129,23 @@ func (b *webkit) NewSession(ctx context.Context) (Session, error) {
 	return s, nil
 }
 
+// port gives one that nobody listens at, below those that the system gives to whoever asks for any: of these one might go to
+// somebody else before the driver listens.
+func port() (address string, err error) {
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)))
+		if err == nil {
+			return listener.Addr().String(), listener.Close()
+		}
+	}
+	return "", errors.New("none of 100 ports is free")
+}
+
 // run starts the driver on a port of its own.
 func (s *webkitSession) run() (address string, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if address, err = port(); err != nil {
 		return "", err
 	}
-	address = listener.Addr().String()
-	listener.Close() // between this and its own listening somebody may come before it; then it says so, and ends
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err

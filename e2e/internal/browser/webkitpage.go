@@ -23,11 +23,62 @@ type webkitSession struct {
 	blank string // the window that was there first, and stays: with its last window a session ends
 
 	turn    sync.Mutex
-	current string // window
+	current string        // window
+	pages   []*webkitPage // that were opened
+	resting []string      // windows without a page
 }
 
-// Close ends MiniBrowser in order, and kills what does not end.
+// Close leaves the session for the next one, as new. What cannot be made so is ended.
 func (s *webkitSession) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if s.rest(ctx) != nil {
+		s.quit()
+		return
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	if !s.b.killed {
+		s.b.resting = append(s.b.resting, s)
+	}
+}
+
+// rest leaves the session's pages, whose windows are for those of the next session: a new window is a new process, and takes a
+// second of the processor. Then it forgets the cookies of both names that this machine has for pages.
+func (s *webkitSession) rest(ctx context.Context) error {
+	s.turn.Lock()
+	pages := s.pages
+	s.pages = nil
+	s.turn.Unlock()
+	for _, p := range pages {
+		if leave(ctx, p) != nil {
+			p.Close()
+		} else if p.end() {
+			s.resting = append(s.resting, p.window)
+		}
+	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if err := s.focus(ctx, s.blank); err != nil {
+		return err
+	}
+	port, err := nowhere()
+	if err != nil {
+		return err
+	}
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		if err := s.driver.post(ctx, "/url", map[string]any{"url": "http://" + host + ":" + port}, nil); err != nil {
+			return err
+		}
+		if err := s.driver.delete(ctx, "/cookie"); err != nil {
+			return err
+		}
+	}
+	return s.driver.post(ctx, "/url", map[string]any{"url": "about:blank"}, nil)
+}
+
+// quit ends MiniBrowser in order, and kills what does not end.
+func (s *webkitSession) quit() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = s.driver.delete(ctx, "") // what did not end well is killed
@@ -64,10 +115,15 @@ type webkitPage struct {
 	errors []string
 }
 
-// make opens the window, from the blank one: the current one may be closed.
+// make takes a window that rests, or opens one, from the blank one: the current one may be closed.
 func (p *webkitPage) make(ctx context.Context) error {
 	p.s.turn.Lock()
 	defer p.s.turn.Unlock()
+	p.s.pages = append(p.s.pages, p)
+	if n := len(p.s.resting); n > 0 {
+		p.window, p.s.resting = p.s.resting[n-1], p.s.resting[:n-1]
+		return nil
+	}
 	if err := p.s.focus(ctx, p.s.blank); err != nil {
 		return err
 	}
@@ -92,7 +148,7 @@ func (p *webkitPage) focus(ctx context.Context) error {
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		return errors.New("the page was closed")
+		return errClosed
 	}
 	return p.s.focus(ctx, p.window)
 }
@@ -212,7 +268,13 @@ func (p *webkitPage) Close() {
 	_, _ = p.evaluate(ctx, p.s.driver, "0")
 	_ = p.s.driver.delete(ctx, "/window")
 	p.s.current = ""
+	p.end()
+}
+
+// end has the page be closed, once.
+func (p *webkitPage) end() (first bool) {
 	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	first, p.closed = !p.closed, true
+	return first
 }
