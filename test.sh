@@ -10,7 +10,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own, so that what they need is not the library's. Each is
 # tested against this tree, with the versions that its own go.mod names.
-modules="middleware/stock middleware/telemetry bench e2e engine/redis engine/nats engine/nats/embedded faults examples/cluster"
+modules="middleware/stock middleware/telemetry metrics/prometheus metrics/otel bench e2e engine/redis engine/nats engine/nats/embedded faults examples/cluster soak"
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
@@ -52,6 +52,10 @@ step "middlewares around Comet, and docs/around.md, which the cache of tests doe
 (cd middleware/stock && go test -race -count=1 -timeout 5m ./...)
 (cd middleware/telemetry && go test -race -count=1 -timeout 5m ./...)
 
+step "metrics: Prometheus, with its dashboard, and OpenTelemetry"
+(cd metrics/prometheus && go test -race -timeout 5m ./...)
+(cd metrics/otel && go test -race -timeout 5m ./...)
+
 step "the benchmarks' own tests, and the workspace"
 (cd bench && go test -race -timeout 5m ./...)
 GOWORK= go vet ./... $(for module in $modules; do echo "./$module/..."; done)
@@ -74,9 +78,12 @@ step "the example of three nodes, which are killed and drained"
 step "faults: servers killed, stopped, cut off, emptied and promoted under load"
 faults/test.sh
 
+step "torture: a soak of twenty seconds, and the proof that all was given back"
+(cd soak && go test -race -count=1 -timeout 5m -v ./...)
+
 step "browsers, then proxies"
 missing=
-for browser in chromium firefox-esr; do
+for browser in chromium chromium-headless-shell firefox-esr; do
 	command -v "$browser" >/dev/null 2>&1 || missing="$missing $browser"
 done
 for tool in WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb nginx:nginx-light haproxy:haproxy caddy:caddy curl:curl node:nodejs; do

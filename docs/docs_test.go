@@ -78,7 +78,7 @@ func read(file string, tests map[string][]string) error {
 var (
 	isTest = regexp.MustCompile(`^(Test|Fuzz|Example)([^a-z]|$)`)
 	named  = regexp.MustCompile("`([a-z0-9/-]+)\\.((?:Test|Fuzz|Example)[A-Za-z0-9_]*)(?:/([^`]+))?`")
-	later  = regexp.MustCompile(`later: (comet\.js|notif|engines|WebKit|metrics|kit)\b`)
+	later  = regexp.MustCompile(`later: (comet\.js|notif|engines|WebKit|metrics)\b`)
 )
 
 // proofs returns how many tests text names, and complains of those that there are
@@ -291,7 +291,7 @@ var linked = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 // TestLinks: what these pages link to is there.
 func TestLinks(t *testing.T) {
 	pages := []string{
-		"architecture.md", "around.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "peers.md", "rules.md", "scaling.md", "security.md", "sending.md", "types.md",
+		"architecture.md", "around.md", "browsers.md", "commands.md", "eliom.md", "events.md", "external.md", "nodes.md", "peers.md", "presence.md", "rules.md", "scaling.md", "security.md", "sending.md", "types.md",
 		path.Join("decisions", reasons),
 	}
 	for _, page := range pages {
