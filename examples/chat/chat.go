@@ -79,7 +79,7 @@ func compose(who Person, text string) (Message, error) {
 }
 
 func (r *room) app() *fiber.App {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
 	app.Use(r.tabs.watch) // for the button that cuts
 	app.Use(comet.New(comet.Config{Site: r.site}))
 	app.Get("/", r.page)

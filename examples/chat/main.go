@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// readWithin bounds how long a request takes to come. Without it the end of the program would wait for whoever is connected
+// and has asked for nothing, which browsers are. No event stream is cut by it.
+const readWithin = 5 * time.Second
+
 func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "`address` to listen on")
 	flag.Parse()

@@ -24,6 +24,7 @@ const (
 	longest    = 500                  // runes
 	chatStream = "COMET_comet_1024_0" // where engine/nats keeps a log of that size
 	retry      = 500 * time.Millisecond
+	readWithin = 5 * time.Second // for a request to come: a connection that asks for nothing would hold up a node's end
 )
 
 // A Draft is what a tab sends. The tab makes up the ID, so that it knows its message again.
@@ -78,7 +79,7 @@ func (r *room) sign(_ context.Context, got channel.Received[Draft]) (Message, er
 }
 
 func (r *room) app(config comet.Config) *fiber.App {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
 	app.Get("/ready", comet.Ready(r.site))
 	app.Use(comet.New(config))
 	app.Get("/", r.page)

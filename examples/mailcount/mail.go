@@ -73,7 +73,7 @@ func newOffice() (*office, error) {
 }
 
 func (o *office) app() *fiber.App {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
 	app.Use(comet.New(comet.Config{Site: o.site}))
 	app.Get("/", o.page("index.html"))
 	app.Get("/native", o.page("native.html"))
