@@ -28,7 +28,7 @@ var byHand = map[string][]string{
 // says why of each.
 var below = []string{
 	"sse", "internal/wire", "scope", "channel/page_test.go", "internal/apptest/page_test.go", "internal/apptest/deploy_linux_test.go",
-	"middleware/fuzz_test.go", "middleware/prefork_test.go", "middleware/stock/limits_test.go", "middleware/telemetry", "cmd/comet-doctor",
+	"middleware/fuzz_test.go", "middleware/prefork_test.go", "middleware/silent_test.go", "middleware/stock/limits_test.go", "middleware/telemetry", "cmd/comet-doctor",
 	"examples/cluster", "e2e", "faults", "bench",
 }
 

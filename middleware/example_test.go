@@ -130,3 +130,45 @@ func ExampleNew_misconfigured() {
 	// comet.New: bad Path "comet": write a path such as "/comet": it begins with / and does not end with it, without pattern, query or host
 	// bad Origins "*": write every origin exactly as a browser does, such as "https://app.example.com": scheme http or https, lower case, no path, no default port, no *
 }
+
+// What a load balancer asks: 200 while this process should be sent requests, and 503
+// from the first moment of Shutdown.
+func ExampleReady() {
+	site := scope.NewSite()
+	app := fiber.New()
+	app.Get("/ready", middleware.Ready(site)) // before what asks for a login
+	app.Use(middleware.New(middleware.Config{Site: site}))
+
+	status := func() {
+		resp, err := app.Test(httptest.NewRequest("GET", "/ready", nil))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(resp.StatusCode)
+	}
+	status()
+	if err := site.Shutdown(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	status()
+	// Output:
+	// 200
+	// 503
+}
+
+// The command's half is package doctor's Check; a person opens the address in a browser.
+func ExampleDoctor() {
+	site := scope.NewSite()
+	defer site.Shutdown(context.Background())
+	app := fiber.New()
+	app.Use(middleware.New(middleware.Config{Site: site}))
+	app.All("/doctor", middleware.Doctor())
+	resp, err := app.Test(httptest.NewRequest("GET", "/doctor", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(resp.StatusCode, resp.Header.Get("Content-Type"))
+	// Output: 200 text/html; charset=utf-8
+}
