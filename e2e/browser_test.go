@@ -71,7 +71,10 @@ func TestMain(m *testing.M) {
 	for _, name := range all {
 		if shared := browsers[name]; shared.running != nil {
 			fmt.Printf("ran with %s: %d tests, %.1f s of tests, %d at once\n", shared.running.Version(), shared.tests, shared.took.Seconds(), places[name])
-			shared.running.Close()
+			if shared.running.Close(); opens(shared.running) {
+				fmt.Printf("%s has a page after it was closed\n", name)
+				code = 1
+			}
 		}
 	}
 	fmt.Printf("all tests of this package took %.1f s\n", time.Since(began).Seconds())

@@ -16,12 +16,13 @@ import (
 // A script is a server that says, byte for byte, what its test tells it to say. "/" is a page that keeps a log of what its
 // EventSource hears; every request for an event stream goes to answer, one after the other.
 type script struct {
-	t      *testing.T
-	addr   string
-	url    string
-	answer func(x *exchange)
+	t    *testing.T
+	addr string
+	url  string
 
 	mu       sync.Mutex
+	answer   func(x *exchange)
+	scene    string // which answer that is, the query of what is asked for in it
 	listener net.Listener
 	conns    map[net.Conn]bool
 	streams  int // event streams asked for
@@ -30,12 +31,17 @@ type script struct {
 }
 
 // recorder is the page. Its log has a line for each event: the type, the data as JSON, and the last id, if there is one. When
-// it hears the data "go", the script goes on.
+// it hears the data "go", the script goes on. A script of many scenes has the page begin each anew.
 const recorder = `<!doctype html><link rel="icon" href="data:,"><script>
 const log = [];
-let source;
+let source, scene = "";
+function begin(next) {
+  source?.close();
+  log.length = 0;
+  scene = "?" + next;
+}
 function listen(url = "/stream", options = {}, ...names) {
-  source = new EventSource(url, options);
+  source = new EventSource(url + scene, options);
   source.onopen = () => log.push("open");
   source.addEventListener("error", e => "data" in e || log.push("error, readyState " + source.readyState));
   for (const name of ["message", ...names]) source.addEventListener(name, e => {
@@ -93,6 +99,25 @@ func (s *script) takes(listener net.Listener, conn net.Conn) bool {
 	return true
 }
 
+// begin has the script answer otherwise from now on. What the page asked for in the scene before, and what is still open of that, ends.
+func (s *script) begin(scene string, answer func(x *exchange)) {
+	s.mu.Lock()
+	s.scene, s.answer, s.streams = scene, answer, 0
+	s.mu.Unlock()
+	s.hangUp()
+}
+
+// enter counts a request for an event stream. One of another scene came too late.
+func (s *script) enter(scene string) (nth int, answer func(x *exchange)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if scene != s.scene {
+		return 0, func(*exchange) {}
+	}
+	s.streams++
+	return s.streams, s.answer
+}
+
 // refuse has the system refuse new connections, until listen.
 func (s *script) refuse() {
 	s.mu.Lock()
@@ -132,11 +157,9 @@ func (s *script) serve(conn net.Conn) {
 	case request.URL.Path == "/":
 		x.page(recorder, "Set-Cookie: lax=yes; SameSite=Lax")
 	case strings.Contains(request.Header.Get("Accept"), "text/event-stream"):
-		s.mu.Lock()
-		s.streams++
-		x.nth = s.streams
-		s.mu.Unlock()
-		s.answer(x)
+		var answer func(x *exchange)
+		x.nth, answer = s.enter(request.URL.RawQuery)
+		answer(x)
 	default:
 		x.page(`<!doctype html><link rel="icon" href="data:,">elsewhere`)
 	}
@@ -219,21 +242,25 @@ type pin struct {
 	differ map[string][]string // the log in those browsers where it is another one
 }
 
-// check goes through pins, one after the other, in one tab of each browser.
+// check goes through pins, one after the other, in one page of each browser.
 func check(t *testing.T, pins []pin) {
 	inWebKitToo(t, func(t *testing.T, in string) {
-		tab := newSessionIn(t, in).open("about:blank")
+		s := newScript(t, nil)
+		tab := newSessionIn(t, in).open(s.url)
 		tab.expect("") // browsers write to the console of what is wrong here on purpose
-		for _, pin := range pins {
-			t.Run(pin.name, func(t *testing.T) { pin.check(t, tab, in) })
+		for i, pin := range pins {
+			t.Run(pin.name, func(t *testing.T) {
+				scene := fmt.Sprint(i + 1)
+				eval[any](tab, fmt.Sprintf(`begin(%q)`, scene))
+				s.begin(scene, pin.answer)
+				pin.check(t, tab, in)
+			})
 		}
 	})
 }
 
 func (pin pin) check(t *testing.T, tab *tab, in string) {
 	tab.t = t
-	s := newScript(t, pin.answer)
-	tab.navigate(s.url)
 	start, want := pin.listen, pin.want
 	if start == "" {
 		start = "listen()"
