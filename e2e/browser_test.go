@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,14 +69,21 @@ func TestMain(m *testing.M) {
 	}
 	began := time.Now()
 	code := m.Run()
+	var closing sync.WaitGroup
+	var open atomic.Bool
 	for _, name := range all {
 		if shared := browsers[name]; shared.running != nil {
 			fmt.Printf("ran with %s: %d tests, %.1f s of tests, %d at once\n", shared.running.Version(), shared.tests, shared.took.Seconds(), places[name])
-			if shared.running.Close(); opens(shared.running) {
-				fmt.Printf("%s has a page after it was closed\n", name)
-				code = 1
-			}
+			closing.Go(func() {
+				if shared.running.Close(); opens(shared.running) {
+					fmt.Printf("%s has a page after it was closed\n", name)
+					open.Store(true)
+				}
+			})
 		}
+	}
+	if closing.Wait(); open.Load() {
+		code = 1
 	}
 	fmt.Printf("all tests of this package took %.1f s\n", time.Since(began).Seconds())
 	dirs := []string{hypermediaPrograms.dir}
@@ -113,6 +121,17 @@ func inBrowsers(t *testing.T, test func(t *testing.T, in string), names ...strin
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			browsers[name].place(t)
+			test(t, name)
+		})
+	}
+}
+
+// besides is inEachEngine for a test that waits for most of its time: it takes nobody's place, and begins at once.
+func besides(t *testing.T, test func(t *testing.T, in string)) {
+	t.Parallel()
+	for _, name := range []string{browser.Shell, "firefox"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			test(t, name)
 		})
 	}

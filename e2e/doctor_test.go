@@ -32,7 +32,7 @@ func serveDoctor(listener net.Listener, _ []string) error {
 // TestDoctorPage: in each browser the page measures, finds nothing where nothing is, and what holds back where something does; it needs no more than
 // a strict policy allows.
 func TestDoctorPage(t *testing.T) {
-	inEachEngine(t, func(t *testing.T, in string) {
+	besides(t, func(t *testing.T, in string) {
 		s, p := newSessionIn(t, in), serve(t, "doctor")
 		for path, want := range map[string]string{"doctor": "Event streams arrive as", "held": "Event streams do not arrive as"} {
 			tab := s.open(strings.TrimSuffix(p.url, "/") + "/" + path)

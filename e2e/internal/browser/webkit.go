@@ -151,7 +151,8 @@ func (s *webkitSession) run() (address string, err error) {
 		return "", err
 	}
 	s.cmd = exec.Command(s.b.driver, "--host=127.0.0.1", "--port="+port)
-	s.cmd.Env = append(os.Environ(), "DISPLAY="+s.b.display.name, "GTK_A11Y=none", "NO_AT_BRIDGE=1")
+	s.cmd.Env = append(os.Environ(), "DISPLAY="+s.b.display.name, "GTK_A11Y=none", "NO_AT_BRIDGE=1",
+		"WEBKIT_DISABLE_COMPOSITING_MODE=1") // there is no graphics processor, and to imitate one takes a quarter of all that is done
 	dieWithParent(s.cmd)
 	said, err := s.cmd.StderrPipe()
 	if err != nil {
