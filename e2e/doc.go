@@ -14,8 +14,9 @@
 //   - newSession and newSessionIn give a session, its open a tab; eval, until, click, write and navigate are done to that.
 //     inEachBrowser runs a test in Chromium, Firefox and WebKit: twelve tabs on one socket, the leader's death and the back-forward
 //     cache; inChromium in that alone. inEachEngine, inWebKitToo and inShell have Chromium without windows
-//     (chromium-headless-shell, of the same source), at half of the cost. All are started once, for all tests; each serves a
-//     few of them at once, in windows that are used again, and how long they took is printed at the end.
+//     (chromium-headless-shell, of the same source), at half of the cost; besides is for what mostly waits. All browsers are
+//     started once, for all tests; each serves a few of them at once, in windows that are used again, and how long they took
+//     is printed at the end.
 //   - until waits for a condition in the page; it is the page that looks.
 //   - start runs an example, serve a server of this package, each as a process of its own that can be killed and
 //     restarted on its port. reserve gives a port that refuses connections.
