@@ -14,7 +14,8 @@ modules="middleware/stock middleware/telemetry metrics/prometheus metrics/otel b
 export GOWORK=off
 
 each() { for module in $modules; do (cd "$module" && "$@"); done; }
-step() { printf '\n== %s\n' "$*"; }
+began=$(date +%s)
+step() { printf '\n== %s (after %s s)\n' "$*" "$(($(date +%s) - began))"; }
 
 step "format"
 unformatted=$(gofmt -l .)
@@ -98,7 +99,8 @@ if [ "${CI:-}" = true ]; then
 	COMET_PROXIES=required
 	export COMET_BROWSER COMET_PROXIES
 fi
-began=$(date +%s)
+browsing=$(date +%s)
 (cd e2e && go test -race -count=1 -timeout 10m -v . ./internal/...)
-echo "the browsers took $(($(date +%s) - began)) s"
+echo "the browsers took $(($(date +%s) - browsing)) s"
 (cd e2e && go test -race -count=1 -timeout 10m -v ./proxies)
+step "done"
