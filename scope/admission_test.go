@@ -17,6 +17,7 @@ import (
 // faster, all of it and soon, also while others keep coming; who is attached notices
 // nothing.
 func TestHerd(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		rate, herd int
 		stream     int // newcomers a second besides
@@ -101,6 +102,7 @@ func total(numbers []int) (sum int) {
 // TestEndlessHerd: a herd that is longer than anybody is told to wait for is let in at
 // the rate, and nobody starves.
 func TestEndlessHerd(t *testing.T) {
+	t.Parallel()
 	const rate, herd = 5, 4000 // 13 minutes, at most five of them are told
 	inBubble(t, scope.SiteConfig{MaxStreamRate: rate}, func(t *testing.T, k kit) {
 		chat := k.channel(scope.Spec{Name: "chat"})

@@ -12,6 +12,7 @@ import (
 // TestMaxStreamAge proves rule 12: event streams that began together end spread over the
 // last fifth of the age, at the latest then, and go on where they were, at once.
 func TestMaxStreamAge(t *testing.T) {
+	t.Parallel()
 	const tabs, age = 2000, 10 * time.Minute
 	inBubble(t, scope.SiteConfig{MaxStreamAge: age}, func(t *testing.T, k kit) {
 		chat := k.channel(scope.Spec{Name: "chat", Size: 100})

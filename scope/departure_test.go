@@ -24,6 +24,7 @@ import (
 // its client process was told. No socket is open: 10,000 of both ends are more than a
 // process may have here. internal/apptest.TestDeploy is the same over sockets.
 func TestDeploy(t *testing.T) {
+	t.Parallel()
 	const (
 		share, channels = 50, 10 // one of so many tabs has a client process
 		window          = 30 * time.Second

@@ -283,6 +283,7 @@ func (w *world) run() error {
 // channels of all kinds, the connection cut at any byte, the server restarted:
 // per channel what is heard is what was published, or a full names the hole.
 func TestCutAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, seed := range seeds(t, 3000) {
 		if err := newWorld(t, seed, func() engine.Engine { return memory.New() }).run(); err != nil {
 			t.Fatalf("COMET_SEED=%d: %v", seed, err)
