@@ -258,8 +258,12 @@ func (t *Tab) Reconnect() {
 	t.mu.Unlock()
 	t.Cut()
 	t.set(func() { t.hurry = t.hangUp == nil })
-	t.await("a request of the reconnect", func() bool { return t.connections > before || t.state == Closed })
-	if t.State() == Closed {
+	began := false // and may have been answered with the end of all by now
+	t.await("a request of the reconnect", func() bool {
+		began = t.connections > before
+		return began || t.state == Closed
+	})
+	if !began {
 		t.fail("Reconnect: the EventSource is closed; open another tab")
 	}
 }
