@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // apps has the in-memory listeners that are open, by host and port.
@@ -72,7 +73,9 @@ func dial(ctx context.Context, address string, ip net.IP) (net.Conn, error) {
 	}
 }
 
-// A conn is one end of a net.Pipe that has the addresses of a TCP connection.
+// A conn is one end of a net.Pipe that has the addresses of a TCP connection, and takes
+// deadlines as one does, also when the other end is closed: fasthttp drops a response
+// whose connection refuses one, and tells nobody. What is read and written then fails.
 type conn struct {
 	net.Conn
 	local, remote net.Addr
@@ -80,3 +83,7 @@ type conn struct {
 
 func (c conn) LocalAddr() net.Addr  { return c.local }
 func (c conn) RemoteAddr() net.Addr { return c.remote }
+
+func (c conn) SetDeadline(t time.Time) error      { _ = c.Conn.SetDeadline(t); return nil }
+func (c conn) SetReadDeadline(t time.Time) error  { _ = c.Conn.SetReadDeadline(t); return nil }
+func (c conn) SetWriteDeadline(t time.Time) error { _ = c.Conn.SetWriteDeadline(t); return nil }
