@@ -116,20 +116,20 @@ func inEachBrowser(t *testing.T, test func(t *testing.T, in string)) {
 }
 
 func inBrowsers(t *testing.T, test func(t *testing.T, in string), names ...string) {
-	t.Parallel()
-	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			browsers[name].place(t)
-			test(t, name)
-		})
-	}
+	sideBySide(t, func(t *testing.T, in string) {
+		browsers[in].place(t)
+		test(t, in)
+	}, names...)
 }
 
 // besides is inEachEngine for a test that waits for most of its time: it takes nobody's place, and begins at once.
 func besides(t *testing.T, test func(t *testing.T, in string)) {
+	sideBySide(t, test, browser.Shell, "firefox")
+}
+
+func sideBySide(t *testing.T, test func(t *testing.T, in string), names ...string) {
 	t.Parallel()
-	for _, name := range []string{browser.Shell, "firefox"} {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, name)
