@@ -36,6 +36,7 @@ const epochOf = at => at.split(".")[0];
 // A Place is how far a page is. It outlives its event streams.
 class Place {
   gone = false; // the page's process is, or has another page
+  heartbeat = 15_000; // ms, as the server said last
   index = 0; // of the event streams of the session's pages: one carries 16 processes
 
   // of returns null for a URL that cannot be shared: without a process, of another origin, or not as comet.Open writes it.
@@ -174,7 +175,6 @@ class Feed {
 class Port extends EventTarget {
   readyState = 0;
   events = new Set();
-  heartbeat = 15_000;
   heard = new Set(); // the site channels that come without a hole
 
   constructor(place) {
@@ -191,11 +191,11 @@ class Port extends EventTarget {
 
   // open says hello: with the private channels of the page's process, if it is carried.
   open(channels) {
-    const { place, heartbeat } = this;
+    const { place } = this;
     this.readyState = 1;
     this.onopen?.();
     this.say("comet:hello", {
-      heartbeat,
+      heartbeat: place.heartbeat,
       processes: place.gone || !channels ? [] : [{ process: place.token, k: 0, channels }],
       channels: [...place.sites].map(([channel, position]) => ({ channel, position })),
     });
@@ -249,7 +249,7 @@ class Look extends Port {
     this.#feed = new Feed(url, place, init, {
       take: message => this.take(message),
       greet: ({ heartbeat, processes = [] }) => {
-        this.heartbeat = heartbeat;
+        this.place.heartbeat = heartbeat;
         this.open(processes[0] && (processes[0].channels ?? []));
       },
       fail: () => this.fail(this.#feed.readyState),
@@ -338,7 +338,7 @@ class Share extends Port {
     this.#pending.delete(name);
     if (position) {
       sites.set(name, position);
-      this.say("comet:hello", { heartbeat: this.heartbeat, channels: [{ channel: name, position }] });
+      this.say("comet:hello", { heartbeat: this.place.heartbeat, channels: [{ channel: name, position }] });
       this.doubt(name, position); // others may have had it begin elsewhere since
     }
     return { state };
@@ -388,7 +388,7 @@ class Share extends Port {
     this.#leader = null;
     this.#post("join", { tab: this.#tab() });
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#stand(true), patience);
+    this.#silence = setTimeout(() => this.#stand(true), Math.min(patience, this.place.heartbeat)); // comet.js waits for two
   }
 
   #want() {
@@ -400,7 +400,7 @@ class Share extends Port {
 
   #joined(from, { at, channels, heartbeat }) {
     this.#leader = from;
-    this.heartbeat = heartbeat;
+    this.place.heartbeat = heartbeat;
     this.heard.clear();
     for (const [name, own] of this.place.sites) {
       if (at[name] && covers(at[name], own)) this.heard.add(name);
@@ -429,7 +429,6 @@ class Share extends Port {
 
   // stand waits to be the leader; by force where the one that there is cannot be.
   #stand(force) {
-    clearTimeout(this.#silence);
     const held = this.#hold(this.#name, force ? { steal: true } : { signal: this.#life.signal }, done => {
       if (this.#feed) return done();
       this.#release = done;
@@ -471,7 +470,7 @@ class Share extends Port {
   }
 
   #greet({ heartbeat, processes = [], channels = [], removed = [] }, whole) {
-    this.heartbeat = heartbeat;
+    this.place.heartbeat = heartbeat;
     this.#greeted = true;
     const carried = new Set();
     for (const { process, k, channels } of processes) {
@@ -512,7 +511,7 @@ class Share extends Port {
 
   // privately tells one page of its private channel.
   #privately(channel, token) {
-    const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.heartbeat, channels: [channel] }), token };
+    const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.place.heartbeat, channels: [channel] }), token };
     for (const [k, carried] of this.#feed.slots) if (carried === token) this.#feed.listen(channel.channel + (k === "0" ? "" : "@" + k));
     this.#post("heard", { message });
     this.take(message);
@@ -590,7 +589,7 @@ class Share extends Port {
     this.#moving.delete(this.#tabs.get(id).token);
     this.#wants(id, { ...this.#tabs.get(id), k });
     for (const { channel } of channels ?? []) this.#feed.listen(`${channel}@${k}`);
-    this.#post("joined", { to: id, at: Object.fromEntries(this.#feed.at), channels, heartbeat: this.heartbeat });
+    this.#post("joined", { to: id, at: Object.fromEntries(this.#feed.at), channels, heartbeat: this.place.heartbeat });
   }
 
   #wants(id, tab) {

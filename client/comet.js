@@ -374,6 +374,7 @@ export class Comet extends EventTarget {
 
   #hello({ heartbeat, processes = [], channels = [] }) {
     this.#silence = heartbeat * this.options.stall;
+    this.#watch();
     if (this.#phase < 2) {
       this.#phase = 2;
       this.#failures = 0;

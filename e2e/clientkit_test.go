@@ -136,7 +136,7 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 		script += "comet.js"
 	}
 	c.Type("html", "utf-8")
-	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><script>
+	return c.SendString(fmt.Sprintf(`<!doctype html><link rel="icon" href="data:,"><meta name="comet" content="%s"><meta name="token" content="%s"><script>
 		window.sources = []; // every EventSource of the page
 		window.EventSource = class extends EventSource { constructor(...args) {
 			super(...args);
@@ -146,8 +146,8 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 		addEventListener("pagehide", () => localStorage.leftAt = Date.now());
 	</script><script type="module">
 		import * as lib from "%s";
-		const url = document.querySelector("meta[name=comet]").content;
-		Object.assign(window, { lib, url, token: "%s", heard: {}, failed: {}, states: [] });
+		const named = name => document.querySelector(`+"`meta[name=${name}]`"+`).content, url = named("comet");
+		Object.assign(window, { lib, url, token: named("token"), heard: {}, failed: {}, states: [] });
 		window.begin = (options, ...names) => {
 			window.comet = lib.connect(url, { retry: [50, 500], ...options });
 			comet.addEventListener("state", e => states.push(e.detail));
@@ -171,7 +171,7 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 			document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
 		};
 		window.ready = true;
-	</script>`, html.EscapeString(address), script, token))
+	</script>`, html.EscapeString(address), token, script))
 }
 
 func (r *room) say(texts ...string) {
@@ -186,7 +186,12 @@ func (r *room) say(texts ...string) {
 // of returns the server's side of a page.
 func (r *room) of(tab *tab) *roomTab {
 	r.t.Helper()
-	token := eval[string](tab, `token`)
+	return r.owner(eval[string](tab, `token`))
+}
+
+// owner returns it by the page's token.
+func (r *room) owner(token string) *roomTab {
+	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tabs[token] == nil {
@@ -217,6 +222,8 @@ type gate struct {
 	keepable atomic.Bool  // forgets that pages must not be stored, so that the browser keeps them for the way back
 	streams  atomic.Int32 // event streams that are open
 	most     atomic.Int32 // at once, ever
+	hanging  atomic.Bool  // a page is in hang
+	hung     chan struct{}
 
 	mu     sync.Mutex
 	server *http.Server
@@ -225,7 +232,7 @@ type gate struct {
 
 func newGate(t *testing.T, to *room) *gate {
 	t.Helper()
-	f := &gate{t: t, conns: map[net.Conn]struct{}{}}
+	f := &gate{t: t, conns: map[net.Conn]struct{}{}, hung: make(chan struct{})}
 	f.to.Store(to)
 	f.listen("127.0.0.1:0")
 	t.Cleanup(f.down)
@@ -277,7 +284,28 @@ func (f *gate) down() {
 // perRequest leaves no idle connections behind, for which an app would wait when it is shut down.
 var perRequest = &http.Transport{DisableKeepAlives: true}
 
+// hang has nothing run in the page until it is let go: it asks for something and does nothing else meanwhile.
+func (f *gate) hang(tab *tab) (letGo func()) {
+	f.t.Helper()
+	eval[bool](tab, `setTimeout(() => {
+	  const request = new XMLHttpRequest();
+	  request.open("GET", "/hang", false);
+	  request.send();
+	  window.awake = true;
+	}), true`)
+	waitFor(f.t, "the page hangs", f.hanging.Load)
+	return func() { close(f.hung) }
+}
+
 func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/hang" {
+		f.hanging.Store(true)
+		select {
+		case <-f.hung:
+		case <-r.Context().Done():
+		}
+		return
+	}
 	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	if stream && f.refuse.Add(-1) >= 0 {
 		f.refused.Add(1)

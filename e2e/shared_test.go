@@ -262,21 +262,19 @@ func sharedIdle(t *testing.T, in string) {
 }
 
 // A leader that does not run any more, with its connection and its lock, is deposed; when it runs again, it has missed nothing.
-// (Tabs of one Firefox may hang together.)
+// (Tabs of one process hang together.)
 func TestSharedLeaderHangs(t *testing.T) {
-	inShell(t)
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{Heartbeat: time.Second})
 	f := newGate(t, r)
-	tabs := f.shared(newSession(t), 3, "", "chat", "mine")
+	tabs := f.shared(newSessionIn(t, "chromium"), 3, "", "chat", "mine")
 	at := leader(tabs)
-	eval[bool](tabs[at], `setTimeout(() => { for (const end = Date.now() + 12000; Date.now() < end;); window.awake = true; }), true`)
-	r.say("1", "2")
-	servers := []*roomTab{}
-	r.mu.Lock()
-	for _, tab := range r.tabs {
-		servers = append(servers, tab)
+	var servers []*roomTab
+	for _, tab := range tabs {
+		servers = append(servers, r.of(tab))
 	}
-	r.mu.Unlock()
+	letGo := f.hang(tabs[at])
+	r.say("1", "2")
 	for _, server := range servers {
 		server.send(t, "a")
 	}
@@ -286,6 +284,7 @@ func TestSharedLeaderHangs(t *testing.T) {
 			tab.wantHeard("mine", "a")
 		}
 	}
+	letGo()
 	tabs[at].until(`window.awake`)
 	r.say("3")
 	for _, tab := range tabs {
@@ -377,17 +376,34 @@ func TestSharedDuplicate(t *testing.T) {
 	}
 }
 
-// More tabs than one event stream carries take a second one.
+// More pages than one event stream carries take a second one. Most of them are in frames of one tab: a tab costs more.
 func TestSharedMoreThanSixteen(t *testing.T) {
 	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
 	s := newSession(t)
-	tabs := append(f.shared(s, 15, "", "chat", "mine"), f.shared(s, 2, "", "chat", "mine")...)
+	tabs := f.shared(s, 1, "", "chat", "mine") // begins the session
+	crowd := s.open(f.url + "/blank")
+	const framed = 14
+	tokens := eval[[]string](crowd, fmt.Sprintf(`Promise.all(Array.from({ length: %d }, async () => {
+	  const frame = document.createElement("iframe");
+	  frame.src = "/?shared";
+	  document.documentElement.append(frame);
+	  const page = frame.contentWindow, when = holds => new Promise(done => (function look() { holds() ? done() : setTimeout(look, 20); })());
+	  await when(() => page.ready);
+	  page.begin({}, "chat", "mine");
+	  await when(() => page.comet.state === "open");
+	  return page.token;
+	}))`, framed))
+	tabs = append(tabs, f.shared(s, 2, "", "chat", "mine")...)
 	if n := f.streams.Load(); n != 2 {
-		t.Errorf("%d event streams are open for 17 tabs", n)
+		t.Errorf("%d event streams are open for %d pages", n, framed+len(tabs))
 	}
 	r.say("1")
+	for _, token := range tokens {
+		r.owner(token).send(t, token)
+	}
+	crowd.until(`[...document.querySelectorAll("iframe")].every(({ contentWindow: page }) => page.heard.chat.join() === "1" && page.heard.mine.join() === page.token)`)
 	for i, tab := range tabs {
 		r.of(tab).send(t, fmt.Sprint(i))
 		tab.wantHeard("mine", fmt.Sprint(i))
@@ -397,10 +413,10 @@ func TestSharedMoreThanSixteen(t *testing.T) {
 
 // A leader that the browser froze has let go before; one whose process crashed has its lock taken from it.
 func TestSharedLeaderFrozenOrCrashed(t *testing.T) {
-	inShell(t)
+	inChromium(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
-	tabs := f.shared(newSession(t), 4, "", "chat", "mine")
+	tabs := f.shared(newSessionIn(t, "chromium"), 4, "", "chat", "mine")
 	frozen := tabs[leader(tabs)]
 	frozen.lifecycle("frozen")
 	var rest []*tab
