@@ -89,9 +89,9 @@ func wantEach(t *testing.T, one, other *tab) {
 // Rules 1, 2 and 9, over a node's death: two browsers on two nodes go on talking while the node of one is killed, and then
 // while that of the other is drained.
 func TestClusterNodeIsKilled(t *testing.T) {
-	inChromium(t)
+	inShell(t)
 	p := start(t, "cluster", "-again", "3s")
-	one, other := newSessionIn(t, "chromium").onNode(p, "a"), newSessionIn(t, "chromium").onNode(p, "b")
+	one, other := newSession(t).onNode(p, "a"), newSession(t).onNode(p, "b")
 	one.until(threeReady)
 	other.until(`document.querySelector("#clock").textContent !== "for 0 s"`)
 	other.moves(3, "c") // away from its client process, and back
