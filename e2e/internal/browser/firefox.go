@@ -9,14 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
 // preferences keep Firefox from speaking to anybody but the tests, and from what nobody sees: pages that are prepared for the
-// next tab, tabs that slide in, what is kept for the next start, judgements of pages and their languages. Pages share eight processes: one for each site and session, as
-// its users have, is started for every test.
+// next tab, tabs that slide in, what is kept for the next start, judgements of pages and their languages. The pages of a session share one process: one for
+// each tab, as its users have up to eight, costs more than most pages do in it.
 const preferences = `
 user_pref("accessibility.force_disabled", 1);
 user_pref("app.update.disabledForTesting", true);
@@ -37,7 +38,8 @@ user_pref("browser.translations.enable", false);
 user_pref("browser.urlbar.formatting.enabled", false);
 user_pref("datareporting.healthreport.uploadEnabled", false);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("dom.ipc.keepProcessesAlive.web", 8);
+user_pref("dom.ipc.keepProcessesAlive.web", 1);
+user_pref("dom.ipc.processCount", 1);
 user_pref("dom.ipc.processPrelaunch.enabled", false);
 user_pref("extensions.blocklist.enabled", false);
 user_pref("extensions.getAddons.cache.enabled", false);
@@ -222,7 +224,8 @@ func (b *firefox) event(method string, params json.RawMessage) {
 	page.mu.Unlock()
 }
 
-// NewSession takes a session that rests, if there is one: to make a tab takes more of the processor than most tests do in it.
+// NewSession takes the session with the most tabs that rest, if there is one: to make a tab takes more of the processor than most
+// tests do in it.
 func (b *firefox) NewSession(ctx context.Context) (Session, error) {
 	if s, rests := take(&b.mu, &b.sessions); rests {
 		return s, nil
@@ -260,6 +263,7 @@ func (s *firefoxSession) Close() {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	s.b.sessions = append(s.b.sessions, s)
+	slices.SortStableFunc(s.b.sessions, func(a, b *firefoxSession) int { return len(a.resting) - len(b.resting) })
 }
 
 // rest ends a page, and keeps its tab for another one.
