@@ -25,10 +25,10 @@ class Source extends EventTarget {
   close() {
     this.readyState = 2;
   }
-  hello() {
+  hello(heartbeat = 15000) {
     this.readyState = 1;
     this.onopen?.();
-    this.event("comet:hello", { version: 1, heartbeat: 15000, channels: [{ channel: "chat", position: "e.0" }] });
+    this.event("comet:hello", { version: 1, heartbeat, channels: [{ channel: "chat", position: "e.0" }] });
   }
   event(type, data, lastEventId = "") {
     if (this.readyState < 2) this.dispatchEvent(new MessageEvent(type, { data: JSON.stringify(data), lastEventId }));
@@ -89,6 +89,18 @@ test("back-off: from 0.5 s, √2 times as long each time, at most 30 s, jittered
     comet.close();
     mock.restoreAll();
   }
+});
+
+test("what hello says of silence holds from hello on", () => {
+  const comet = begin();
+  last().fail(2);
+  opened(1000);
+  last().hello(1000);
+  mock.timers.tick(1999);
+  assert.equal(comet.state, "open");
+  mock.timers.tick(1);
+  assert.equal(comet.why, "stalled");
+  comet.close();
 });
 
 test("the first break is left to the browser, the next failure is not", () => {
