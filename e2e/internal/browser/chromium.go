@@ -28,14 +28,11 @@ type chromium struct {
 // The first two are chromedp's.
 const quiet = "Translate,BlinkGenPropertyTrees,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,SpareRendererForSitePerProcess"
 
-// The shell draws the pages of a session in one process. A process costs more than most pages do in it; but what happens to one of
-// its pages as a process, happens to all of them. Only the browser with windows keeps them apart as its users have it.
-var (
-	apart    = []chromedp.ExecAllocatorOption{chromedp.Flag("disable-features", quiet)}
-	together = []chromedp.ExecAllocatorOption{
-		chromedp.Flag("disable-features", quiet+",IsolateOrigins,site-per-process"), chromedp.Flag("renderer-process-limit", "1"),
-	}
-)
+// together has all pages of a session in one process, in the shell: a process costs more than most pages do in it. What happens to a
+// page as a process happens to all of them then, so that the browser with windows keeps them apart, as its users have it.
+var together = []chromedp.ExecAllocatorOption{
+	chromedp.Flag("renderer-process-limit", "1"), chromedp.Flag("disable-features", quiet+",IsolateOrigins,site-per-process"),
+}
 
 // chromiums are what the browser with windows is called.
 var chromiums = []string{"chromium", "chromium-browser", "google-chrome", "chrome"}
@@ -52,11 +49,9 @@ func startChromium(ctx context.Context, name string, programs ...string) (Browse
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(profile),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors, chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true))
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-features", quiet))
 	if name == Shell {
 		options = append(options, together...)
-	} else {
-		options = append(options, apart...)
 	}
 	allocator, kill := chromedp.NewExecAllocator(context.WithoutCancel(ctx), options...)
 	b := &chromium{name: name, profile: profile, cancel: func() {
