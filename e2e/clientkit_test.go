@@ -146,7 +146,7 @@ func (r *room) page(c *fiber.Ctx, token string, refs ...scope.Ref) error {
 		addEventListener("pagehide", () => localStorage.leftAt = Date.now());
 	</script><script type="module">
 		import * as lib from "%s";
-		const named = name => document.querySelector(`+"`meta[name=${name}]`"+`).content, url = named("comet");
+		const named = name => document.querySelector("meta[name=" + name + "]").content, url = named("comet");
 		Object.assign(window, { lib, url, token: named("token"), heard: {}, failed: {}, states: [] });
 		window.begin = (options, ...names) => {
 			window.comet = lib.connect(url, { retry: [50, 500], ...options });
@@ -217,13 +217,13 @@ type gate struct {
 	to       atomic.Pointer[room]
 	refuse   atomic.Int32 // so many requests for event streams get 503
 	refused  atomic.Int32
-	deaf     atomic.Int32 // of so many commands the answers are lost, after they were carried out
-	silent   atomic.Bool  // nothing is passed on of what the room says
-	keepable atomic.Bool  // forgets that pages must not be stored, so that the browser keeps them for the way back
-	streams  atomic.Int32 // event streams that are open
-	most     atomic.Int32 // at once, ever
-	hanging  atomic.Bool  // a page is in hang
-	hung     chan struct{}
+	deaf     atomic.Int32  // of so many commands the answers are lost, after they were carried out
+	silent   atomic.Bool   // nothing is passed on of what the room says
+	keepable atomic.Bool   // forgets that pages must not be stored, so that the browser keeps them for the way back
+	streams  atomic.Int32  // event streams that are open
+	most     atomic.Int32  // at once, ever
+	hanging  atomic.Bool   // a page is in hang
+	letGo    chan struct{} // closed when it is to go on
 
 	mu     sync.Mutex
 	server *http.Server
@@ -232,7 +232,7 @@ type gate struct {
 
 func newGate(t *testing.T, to *room) *gate {
 	t.Helper()
-	f := &gate{t: t, conns: map[net.Conn]struct{}{}, hung: make(chan struct{})}
+	f := &gate{t: t, conns: map[net.Conn]struct{}{}, letGo: make(chan struct{})}
 	f.to.Store(to)
 	f.listen("127.0.0.1:0")
 	t.Cleanup(f.down)
@@ -294,14 +294,14 @@ func (f *gate) hang(tab *tab) (letGo func()) {
 	  window.awake = true;
 	}), true`)
 	waitFor(f.t, "the page hangs", f.hanging.Load)
-	return func() { close(f.hung) }
+	return func() { close(f.letGo) }
 }
 
 func (f *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/hang" {
 		f.hanging.Store(true)
 		select {
-		case <-f.hung:
+		case <-f.letGo:
 		case <-r.Context().Done():
 		}
 		return

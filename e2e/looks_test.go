@@ -69,7 +69,7 @@ func (tab *tab) prefer(feature, value string) {
 const contrasts = `(() => {
   const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const known = new Map(); // a canvas is slow, and a page has a few colours
-  const light = colour => known.get(colour) ?? known.set(colour, measure(colour)).get(colour);
+  const light = colour => (known.has(colour) ? known : known.set(colour, measure(colour))).get(colour);
   const measure = colour => {
     context.clearRect(0, 0, 1, 1);
     context.fillStyle = colour;

@@ -18,8 +18,8 @@ var ErrMissing = errors.New("not installed")
 // Names are the browsers that a person may have.
 var Names = []string{"chromium", "firefox", "webkit"}
 
-// Shell is a browser, too: Chromium's build without windows. Its pages, scripts, storage and connections are the same ones, for half of the
-// processor time; it has no back-forward cache. Where it is not installed it is Chromium.
+// Shell is a browser, too: Chromium's build without windows. Its pages, scripts, storage and connections are the same ones, for a third of the
+// processor time: those of a session in one process. It has no back-forward cache. Where it is not installed it is Chromium.
 const Shell = "chromium-headless-shell"
 
 // A Browser is a running one, with a profile of its own that goes with it. Safe for concurrent use, as all here.
