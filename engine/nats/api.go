@@ -133,9 +133,24 @@ func ask(ctx context.Context, conn *natsgo.Conn, subject string, question any) (
 	return reply, err
 }
 
+// unheard is how long a publish that nobody hears is tried again.
+const unheard = time.Second
+
 // publish stores a message and returns its sequence, once the stream's leader says
-// that it is stored as safely as the stream's replicas allow.
+// that it is stored as safely as the stream's replicas allow. Nobody hears while a
+// stream elects its leader, nor until this node's server has learned who it is: then
+// it certainly was not stored, and is sent again.
 func publish(ctx context.Context, conn *natsgo.Conn, msg *natsgo.Msg) (seq uint64, err error) {
+	deadline := time.Now().Add(unheard)
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		seq, err = publishOnce(ctx, conn, msg)
+		if !errors.Is(err, errNotSent) || time.Now().After(deadline) || pause(ctx, wait) != nil {
+			return seq, err
+		}
+	}
+}
+
+func publishOnce(ctx context.Context, conn *natsgo.Conn, msg *natsgo.Msg) (seq uint64, err error) {
 	reply, err := request(ctx, conn, msg)
 	if err != nil {
 		return 0, err

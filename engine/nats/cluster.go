@@ -243,7 +243,7 @@ func (e *Engine) SetRecord(ctx context.Context, n engine.Node, data []byte, ttl 
 	msg := &natsgo.Msg{Subject: e.recordSubject(n), Header: natsgo.Header{}, Data: data}
 	msg.Header.Set(headerTTL, strconv.FormatInt(ttl.Milliseconds(), 10))
 	msg.Header.Set(headerMsgTTL, serverTTL(ttl+2*time.Second))
-	_, err = e.store(ctx, msg)
+	_, err = publish(ctx, e.main, msg)
 	return explainNode(ctx, "set record", n, unavailable(err))
 }
 
@@ -301,7 +301,7 @@ func (e *Engine) DropRecord(ctx context.Context, n engine.Node) error {
 		return explainNode(ctx, "drop record", n, err)
 	}
 	defer leave()
-	_, err = e.store(ctx, tombstone(e.recordSubject(n)))
+	_, err = publish(ctx, e.main, tombstone(e.recordSubject(n)))
 	return explainNode(ctx, "drop record", n, unavailable(err))
 }
 

@@ -179,7 +179,7 @@ func (e *Engine) create(ctx context.Context, n engine.Name, spec engine.Spec, se
 	msg := &natsgo.Msg{Subject: s.root + "." + rec.Epoch + "." + key, Header: natsgo.Header{}}
 	msg.Header.Set(headerGenesis, "1")
 	msg.Header.Set(headerTag, base36(uint64(rec.Tag)))
-	if rec.Genesis, err = e.store(ctx, msg); err != nil {
+	if rec.Genesis, err = publish(ctx, e.main, msg); err != nil {
 		e.forget(s.name) // it may have been made anew under another root
 		return unavailable(err)
 	}
@@ -210,21 +210,6 @@ func shard(key string, shards int) int {
 	h.Write([]byte(key))
 	return int(h.Sum32() % uint32(shards))
 }
-
-// store publishes what may be published again as long as it certainly was not
-// stored: while a stream elects its leader, nobody hears.
-func (e *Engine) store(ctx context.Context, msg *natsgo.Msg) (seq uint64, err error) {
-	deadline := time.Now().Add(unheard)
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		seq, err = publish(ctx, e.main, msg)
-		if !errors.Is(err, errNotSent) || time.Now().After(deadline) || pause(ctx, wait) != nil {
-			return seq, err
-		}
-	}
-}
-
-// unheard is how long a publish that nobody hears is tried again.
-const unheard = time.Second
 
 // Delete implements engine.Engine.
 func (e *Engine) Delete(ctx context.Context, n engine.Name) error {

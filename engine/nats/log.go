@@ -84,7 +84,7 @@ func (e *Engine) append(ctx context.Context, l *life, item engine.Item) (engine.
 			err = e.settle(ctx, l)
 		}
 		if err == nil {
-			if seq, err = e.store(ctx, msg); err == nil {
+			if seq, err = publish(ctx, e.main, msg); err == nil {
 				return l.position(seq, tag), nil
 			}
 			if errors.Is(err, engine.ErrUnknown) {

@@ -90,7 +90,7 @@ func (s *Storage) Set(key string, value []byte, expiry time.Duration) error {
 	if expiry > 0 {
 		msg.Header.Set(headerMsgTTL, serverTTL(expiry))
 	}
-	_, err = s.e.store(ctx, msg)
+	_, err = publish(ctx, s.e.main, msg)
 	return s.explain(ctx, "set", unavailable(err))
 }
 
@@ -104,7 +104,7 @@ func (s *Storage) Delete(key string) error {
 		return s.explain(ctx, "delete", err)
 	}
 	defer leave()
-	_, err = s.e.store(ctx, tombstone(s.subject(key)))
+	_, err = publish(ctx, s.e.main, tombstone(s.subject(key)))
 	return s.explain(ctx, "delete", unavailable(err))
 }
 

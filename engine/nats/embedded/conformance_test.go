@@ -31,6 +31,7 @@ func TestOneServer(t *testing.T) {
 func TestThreeServers(t *testing.T) {
 	servers := natstest.Three(t)
 	for name, test := range map[string]func(*testing.T, []*embedded.Server){
+		"nobody hears":        testNobodyHears,
 		"append after delete": testAppendAfterDeleteElsewhere,
 		"after the end":       testPositionAfterTheEnd,
 		"chain":               testOffersAreAChain,

@@ -238,6 +238,62 @@ func testAppendAfterDeleteElsewhere(t *testing.T, servers []*embedded.Server) {
 	}
 }
 
+// A stream's leader has just been elected, and this node's server does not know yet who
+// hears for it: that is waited for.
+func testNobodyHears(t *testing.T, servers []*embedded.Server) {
+	e := open(t, servers[0], nats.Config{Namespace: "unheard"})
+	a, b, c := engine.Name{Channel: "a"}, engine.Name{Channel: "b"}, engine.Name{Channel: "c"}
+	ensure(t, e, a, engine.Spec{})
+	ensure(t, e, b, engine.Spec{})
+	const names, logs = "COMET_unheard_names", "COMET_unheard_1024_0"
+	for _, test := range []struct {
+		op, stream string
+		call       func() error
+	}{
+		{"Ensure", names, func() error { _, err := e.Ensure(t.Context(), c, engine.Spec{}); return err }},
+		{"Delete", names, func() error { return e.Delete(t.Context(), b) }},
+		{"Health", names, func() error { return e.Health(t.Context()) }},
+		{"Tail", logs, func() error { _, err := e.Tail(t.Context(), a); return err }},
+	} {
+		hear := deafen(t, servers[0], test.stream)
+		time.AfterFunc(50*time.Millisecond, hear)
+		if err := test.call(); err != nil {
+			t.Errorf("%s: %v", test.op, err)
+		}
+		hear()
+	}
+}
+
+// deafen takes a stream its subject, until hear is called, which returns when it has it
+// again, however often it is called.
+func deafen(t *testing.T, s *embedded.Server, name string) (hear func()) {
+	t.Helper()
+	conn, err := s.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears := stream.CachedInfo().Config
+	deaf := hears
+	deaf.Subjects = []string{"elsewhere." + name}
+	if _, err := js.UpdateStream(t.Context(), deaf); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		if _, err := js.UpdateStream(context.Background(), hears); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // More than one page of the server is one answer, and both bounds stay exact.
 func TestLogsOfManyPages(t *testing.T) {
 	s := natstest.Single(t)
