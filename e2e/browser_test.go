@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/ocsigo/comet/e2e/internal/browser"
@@ -308,6 +309,17 @@ func (tab *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		tab.t.Fatalf("in the browser: %v", err)
 	}
+}
+
+// lifecycle has Chromium freeze the page, or thaw it, and returns when the page has heard of it: the browser says so before.
+func (tab *tab) lifecycle(state page.SetWebLifecycleStateState) {
+	tab.t.Helper()
+	eval[bool](tab, `(document.onfreeze = () => lifecycle = "frozen", document.onresume = () => lifecycle = "active", lifecycle = "", true)`)
+	tab.act(string(state), func(context.Context) error {
+		_, err := chromedp.Call(tab.chromium(), page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+		return err
+	})
+	waitFor(tab.t, "the page is "+string(state), func() bool { return eval[string](tab, `lifecycle`) == string(state) })
 }
 
 // eval gives the value of an expression in the page; a promise is waited for.

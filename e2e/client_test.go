@@ -6,9 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/chromedp"
-
 	"github.com/ocsigo/comet"
 )
 
@@ -345,13 +342,6 @@ func clientRegisters(t *testing.T, in string) {
 	}
 	public := f.page(s, "/public", "", "chat", "nothing")
 	public.until(`failed.nothing === "ChannelClosed unavailable"`)
-}
-
-func (tab *tab) lifecycle(state page.SetWebLifecycleStateState) {
-	tab.t.Helper()
-	if _, err := chromedp.Call(tab.chromium(), page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state}); err != nil {
-		tab.t.Fatal(err)
-	}
 }
 
 // soon is long enough for a span of absence that nothing else makes.

@@ -1,16 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/chromedp"
 )
 
 // TestPinRetry: the server says when to come back (rule 12), and how many ask it at once is its own affair: Chromium obeys any
@@ -284,20 +280,13 @@ func TestPinFrozen(t *testing.T) {
 	tab := newSession(t).open(s.url)
 	eval[any](tab, `listen()`)
 	tab.until(`log.length === 2`)
-	freeze := func(state page.SetWebLifecycleStateState) {
-		t.Helper()
-		tab.act(string(state), func(context.Context) error {
-			_, err := chromedp.Call(tab.chromium(), page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
-			return err
-		})
-	}
-	freeze(page.SetWebLifecycleStateStateFrozen)
+	tab.lifecycle("frozen")
 	close(more)
 	<-said
 	time.Sleep(300 * time.Millisecond) // long enough for what must not happen
 	if n := eval[int](tab, `log.length`); n != 2 {
 		t.Errorf("a frozen page heard %d lines, want the 2 from before", n)
 	}
-	freeze(page.SetWebLifecycleStateStateActive)
+	tab.lifecycle("active")
 	tab.until(`log.length === 32 && source.readyState === 1`)
 }
