@@ -21,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ocsigo/comet"
 	"github.com/ocsigo/comet/sse"
 )
 
@@ -318,6 +321,38 @@ func TestCommandsAreRefused(t *testing.T) {
 	answer.Body.Close()
 	if answer.StatusCode != http.StatusForbidden {
 		t.Errorf("a page of another origin kills a node: %s", answer.Status)
+	}
+}
+
+// A page that cannot be made just now, or that no node answers for, is loaded again by the browser itself.
+func TestPageComesBack(t *testing.T) {
+	site := comet.NewSite()
+	t.Cleanup(func() { site.Shutdown(context.Background()) })
+	room, err := newRoom(site, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := room.app(comet.Config{Site: site})
+	app.Get("/elects", func(*fiber.Ctx) error { return fiber.NewError(http.StatusServiceUnavailable, "no leader") })
+	answer, err := app.Test(httptest.NewRequest("GET", "/elects", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := answer.Header.Get("Refresh"); answer.StatusCode != http.StatusServiceUnavailable || again == "" {
+		t.Errorf("a node answers %d, Refresh: %q", answer.StatusCode, again)
+	}
+	if answer, err = app.Test(httptest.NewRequest("GET", "/", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if again := answer.Header.Get("Refresh"); answer.StatusCode != http.StatusOK || again != "" {
+		t.Errorf("the page has status %d, Refresh: %q", answer.StatusCode, again)
+	}
+	for _, cause := range []error{errNoNode, io.ErrUnexpectedEOF} {
+		front := httptest.NewRecorder()
+		unavailable(front, httptest.NewRequest("GET", "/", nil), cause)
+		if front.Code < 500 || front.Header().Get("Refresh") == "" {
+			t.Errorf("%v: the front answers %d, Refresh: %q", cause, front.Code, front.Header().Get("Refresh"))
+		}
 	}
 }
 

@@ -167,13 +167,14 @@ func nameNode(answer *http.Response) error {
 	return nil
 }
 
-// unavailable answers where no node did. A page comes back by itself.
+// unavailable answers where no node did. An event stream comes back by itself, and a page because it is told to.
 func unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Refresh", "2")
 	switch {
 	case r.Context().Err() != nil: // nobody is there to read it
 	case errors.Is(err, errNoNode):
 		w.Header().Set("Retry-After", "2")
-		http.Error(w, "No node is ready. Wait a few seconds and load the page again.", http.StatusServiceUnavailable)
+		http.Error(w, "No node is ready. The page loads itself again.", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(os.Stderr, "cluster: a node did not answer:", err)
 		http.Error(w, "The node that was asked did not answer.", http.StatusBadGateway)

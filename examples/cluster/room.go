@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	_ "embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"strings"
@@ -79,11 +80,21 @@ func (r *room) sign(_ context.Context, got channel.Received[Draft]) (Message, er
 }
 
 func (r *room) app(config comet.Config) *fiber.App {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin, ErrorHandler: orAgain})
 	app.Get("/ready", comet.Ready(r.site))
 	app.Use(comet.New(config))
 	app.Get("/", r.page)
 	return app
+}
+
+// orAgain has a browser load a page again that could not be made just now: while the engine elects a leader, no node may say that
+// it owns a client process. Without it the page that was there would have given way to a line of text for good.
+func orAgain(c *fiber.Ctx, err error) error {
+	var status *fiber.Error
+	if errors.As(err, &status) && status.Code == fiber.StatusServiceUnavailable {
+		c.Set("Refresh", "1") // in seconds, as every browser understands it; fetch and EventSource do not look at it
+	}
+	return fiber.DefaultErrorHandler(c, err)
 }
 
 // An opening is what a page begins with: what was said, and where it hears what follows.
