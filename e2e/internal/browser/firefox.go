@@ -72,9 +72,9 @@ type firefox struct {
 	version string
 	bidi    *bidi
 
+	window   string // the context of the browser's own script in it: all tabs are in one window
 	mu       sync.Mutex
 	pages    map[string]*firefoxPage // by browsing context
-	resting  []string                // windows without a page: the browsing contexts of their resting tabs
 	sessions []*firefoxSession       // that were closed, and are as new
 }
 
@@ -116,7 +116,8 @@ func writeProfile(dir string) error {
 
 // run starts the process and gives the address at which it wants to be driven.
 func (b *firefox) run(path string) (endpoint string, err error) {
-	b.cmd = exec.Command(path, "--headless", "--no-remote", "--profile", b.profile, "--remote-debugging-port=0")
+	b.cmd = exec.Command(path, "--headless", "--no-remote", "--profile", b.profile, "--remote-debugging-port=0",
+		"--remote-allow-system-access") // for seen
 	b.cmd.Env = append(os.Environ(), "MOZ_CRASHREPORTER_DISABLE=1")
 	dieWithParent(b.cmd)
 	stderr, err := b.cmd.StderrPipe()
@@ -167,6 +168,14 @@ func (b *firefox) connect(ctx context.Context, endpoint string) (err error) {
 		return err
 	}
 	b.version = "Firefox/" + session.Capabilities.BrowserVersion
+	var own struct{ Contexts []struct{ Context string } }
+	if err := b.bidi.call(ctx, "browsingContext.getTree", map[string]any{"moz:scope": "chrome"}, &own); err != nil {
+		return err
+	}
+	if len(own.Contexts) != 1 {
+		return fmt.Errorf("it has %d windows, want one", len(own.Contexts))
+	}
+	b.window = own.Contexts[0].Context
 	return b.bidi.call(ctx, "session.subscribe", map[string]any{"events": []string{"log.entryAdded"}}, nil)
 }
 
@@ -241,7 +250,7 @@ type firefoxSession struct {
 	b       *firefox
 	id      string // of the user context
 	pages   []*firefoxPage
-	resting []firefoxTab
+	resting []string // tabs, by browsing context
 }
 
 // Close leaves the session for the next one, as new. What cannot be made so is ended. The browser may be gone already.
@@ -275,5 +284,5 @@ func (s *firefoxSession) rest(ctx context.Context, p *firefoxPage) {
 	p.end()
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.resting = append(s.resting, p.firefoxTab)
+	s.resting = append(s.resting, p.id)
 }

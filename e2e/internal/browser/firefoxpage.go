@@ -10,15 +10,9 @@ import (
 	"time"
 )
 
-// A firefoxTab has one page after the other.
-type firefoxTab struct {
-	id     string // of the browsing context
-	window string // the resting tab of its window
-}
-
 type firefoxPage struct {
-	firefoxTab
-	b *firefox
+	b  *firefox
+	id string // of the browsing context: its tab, which has one page after the other
 
 	mu     sync.Mutex
 	closed bool
@@ -30,7 +24,7 @@ func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &firefoxPage{b: s.b, firefoxTab: tab}
+	p := &firefoxPage{b: s.b, id: tab}
 	s.b.mu.Lock()
 	s.b.pages[p.id] = p
 	s.pages = append(s.pages, p)
@@ -42,31 +36,22 @@ func (s *firefoxSession) Open(ctx context.Context, url string) (Page, error) {
 	return p, nil
 }
 
-// takeTab gives a tab of the session that rests, or makes one in a window that rests, or in a new one. A tab that is not its
-// window's only one beside the resting tab would be hidden behind the next one, and its timers slowed.
-func (s *firefoxSession) takeTab(ctx context.Context) (tab firefoxTab, err error) {
+// seen has all tabs be shown, though only one has its window's surface: a page is told that it is visible and its timers run. A window
+// for each would cost six times as much as its tab.
+const seen = `for (const tab of gBrowser.tabs) tab.linkedBrowser.docShellIsActive = true`
+
+// takeTab gives a tab of the session that rests, or makes one.
+func (s *firefoxSession) takeTab(ctx context.Context) (id string, err error) {
 	if tab, rests := take(&s.b.mu, &s.resting); rests {
 		return tab, nil
 	}
-	if tab.window, err = s.b.takeWindow(ctx); err != nil {
-		return tab, err
-	}
 	var made struct{ Context string }
-	params := map[string]any{"type": "tab", "referenceContext": tab.window, "userContext": s.id}
-	err = s.b.bidi.call(ctx, "browsingContext.create", params, &made)
-	tab.id = made.Context
-	return tab, err
-}
-
-// takeWindow gives the resting tab of a window that has no page. A window costs ten times as much as a tab in it, so that they
-// are used again: one whose page has closed rests, showing an empty tab of no session.
-func (b *firefox) takeWindow(ctx context.Context) (restingTab string, err error) {
-	if restingTab, rests := take(&b.mu, &b.resting); rests {
-		return restingTab, nil
+	params := map[string]any{"type": "tab", "background": true, "userContext": s.id}
+	if err := s.b.bidi.call(ctx, "browsingContext.create", params, &made); err != nil {
+		return "", err
 	}
-	var made struct{ Context string }
-	err = b.bidi.call(ctx, "browsingContext.create", map[string]any{"type": "window"}, &made)
-	return made.Context, err
+	inWindow := map[string]any{"expression": seen, "target": map[string]any{"context": s.b.window}, "awaitPromise": false}
+	return made.Context, s.b.bidi.call(ctx, "script.evaluate", inWindow, nil)
 }
 
 // call sends a command about this page.
@@ -186,9 +171,5 @@ func (p *firefoxPage) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if p.b.bidi.call(ctx, "browsingContext.close", map[string]any{"context": p.id}, nil) == nil { // or its window still shows it
-		p.b.mu.Lock()
-		p.b.resting = append(p.b.resting, p.window)
-		p.b.mu.Unlock()
-	}
+	_ = p.b.bidi.call(ctx, "browsingContext.close", map[string]any{"context": p.id}, nil)
 }
