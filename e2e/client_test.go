@@ -43,11 +43,10 @@ func clientHears(t *testing.T, in string) {
 }
 
 // The last loop to be left closes its channel on the server.
-func TestClientLastLoopCloses(t *testing.T) { inEachEngine(t, clientLastLoopCloses) }
-
-func clientLastLoopCloses(t *testing.T, in string) {
+func TestClientLastLoopCloses(t *testing.T) {
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
-	tab := newGate(t, r).page(newSessionIn(t, in), "/", "")
+	tab := newGate(t, r).page(newSession(t), "/", "")
 	eval[bool](tab, `(async () => { for await (const v of comet.channel("mine")) break; })(), true`)
 	server := r.of(tab)
 	server.send(t, "a")
@@ -57,7 +56,7 @@ func clientLastLoopCloses(t *testing.T, in string) {
 }
 
 // Rule 9: each step of a loop has one value read, and one whose answer was lost is repeated without a second read.
-func TestClientPulls(t *testing.T) { inWebKitToo(t, clientPulls) }
+func TestClientPulls(t *testing.T) { inEachEngine(t, clientPulls) }
 
 func clientPulls(t *testing.T, in string) {
 	r := newRoom(t, comet.SiteConfig{})
@@ -179,12 +178,11 @@ func clientStalls(t *testing.T, in string) {
 
 // eliom.md 2.7: hidden for a while, the page lets go of its connection, looks from time to time so that its process lives,
 // and is back at once when it is seen.
-func TestClientIdles(t *testing.T) { inEachEngine(t, clientIdles) }
-
-func clientIdles(t *testing.T, in string) {
+func TestClientIdles(t *testing.T) {
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{ReturnWithin: 6 * time.Second, Heartbeat: time.Second})
 	f := newGate(t, r)
-	tab := f.page(newSessionIn(t, in), "/", "idleAfter: 50, idlePoll: [0, 100, 100]", "chat", "mine")
+	tab := f.page(newSession(t), "/", "idleAfter: 50, idlePoll: [0, 100, 100]", "chat", "mine")
 	tab.until(`comet.state === "open"`)
 	process := r.of(tab).process
 	eval[bool](tab, `hide(true), true`)
@@ -209,12 +207,11 @@ func clientIdles(t *testing.T, in string) {
 }
 
 // Without looks a hidden page is paused; always active, it stays.
-func TestClientIdleOptions(t *testing.T) { inEachEngine(t, clientIdleOptions) }
-
-func clientIdleOptions(t *testing.T, in string) {
+func TestClientIdleOptions(t *testing.T) {
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
-	s := newSessionIn(t, in)
+	s := newSession(t)
 	paused := f.page(s, "/", "idleAfter: 20, idlePoll: null", "chat")
 	active := f.page(s, "/", "idleAfter: Infinity", "chat")
 	for _, tab := range []*tab{paused, active} {
@@ -308,12 +305,11 @@ func clientBackForward(t *testing.T, in string) {
 }
 
 // Rule 11: a duplicated page takes the process over, and the older one is told, once, and does not come back.
-func TestClientSuperseded(t *testing.T) { inEachEngine(t, clientSuperseded) }
-
-func clientSuperseded(t *testing.T, in string) {
+func TestClientSuperseded(t *testing.T) {
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
-	tab := f.page(newSessionIn(t, in), "/", "", "mine")
+	tab := f.page(newSession(t), "/", "", "mine")
 	tab.until(`comet.state === "open"`)
 	eval[bool](tab, `window.second = lib.connect(url), true`)
 	tab.until(`second.state === "open" && failed.mine === "ChannelClosed superseded"`)
@@ -324,12 +320,11 @@ func clientSuperseded(t *testing.T, in string) {
 }
 
 // What the URL does not name is registered, without a new connection; what is not to be had says so.
-func TestClientRegisters(t *testing.T) { inEachEngine(t, clientRegisters) }
-
-func clientRegisters(t *testing.T, in string) {
+func TestClientRegisters(t *testing.T) {
+	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
-	s := newSessionIn(t, in)
+	s := newSession(t)
 	tab := f.page(s, "/", "", "chat")
 	tab.until(`comet.state === "open"`)
 	r.say("1")

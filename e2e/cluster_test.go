@@ -146,7 +146,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 func TestClusterWithoutCookies(t *testing.T) {
 	inShell(t)
 	p := start(t, "cluster")
-	waitFor(t, "the nodes serve their page", func() bool { // one that is not ready yet would leave the tab with a blank one
+	waitFor(t, "the nodes serve their page", func() bool { // of one that is not ready yet the page would be loaded again
 		resp, err := http.Get(p.url)
 		if err != nil {
 			return false

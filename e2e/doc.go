@@ -12,10 +12,10 @@
 // What a test is made of:
 //
 //   - newSession and newSessionIn give a session, its open a tab; eval, until, click, write and navigate are done to that.
-//     inEachBrowser runs a test in Chromium, Firefox and WebKit: twelve tabs on one socket, the leader's death and the back-forward
-//     cache; inChromium in that alone, which keeps its tabs in processes apart. inEachEngine, inWebKitToo and inShell have Chromium
-//     without windows (chromium-headless-shell, of the same source), at a third of the cost, with one process for all tabs of a
-//     session, as Firefox has here; besides is for what mostly waits. All browsers are
+//     inEachBrowser runs a test in Chromium, Firefox and WebKit: the leader's death and the back-forward cache; inChromium in that
+//     alone, which keeps its tabs in processes apart. inEachEngine, inWebKitToo and inShell have Chromium without windows
+//     (chromium-headless-shell, of the same source), at a third of the cost, with one process for all tabs of a session, as Firefox
+//     has here: twelve tabs on one socket; besides is for what mostly waits. All browsers are
 //     started once, for all tests; each serves a few of them at once, in windows that are used again, and how long they took
 //     is printed at the end.
 //   - until waits for a condition in the page; it is the page that looks.

@@ -175,7 +175,7 @@ func external(t *testing.T, in string) {
 
 // Rule 17: an instance that speaks another version says so where the page can read it: an EventSource hears comet:end and does not
 // come back, comet.js tells every channel and the page.
-func TestExternalVersion(t *testing.T) { inWebKitToo(t, externalVersion) }
+func TestExternalVersion(t *testing.T) { inEachEngine(t, externalVersion) }
 
 func externalVersion(t *testing.T, in string) {
 	papers := reserve(t)

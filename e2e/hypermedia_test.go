@@ -68,13 +68,6 @@ func main() {
 
 var hypermedia = []string{"datastar", "htmx2", "htmx4", "turbo"}
 
-// The pages' programs are built once, for all tests.
-var hypermediaPrograms struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
 // block gives the code of a language in a page: exactly one.
 func block(page, language string) (string, error) {
 	parts := strings.Split(page, "```"+language+"\n")
@@ -88,50 +81,57 @@ func block(page, language string) (string, error) {
 	return code, nil
 }
 
-// buildHypermedia lays the programs over this module, which has their imports, and builds them there.
-func buildHypermedia() (dir string, err error) {
-	dir, err = os.MkdirTemp("", "comet-hypermedia-")
+// buildHypermedia lays the programs over this module, which has their imports, and builds them there, once.
+var buildHypermedia = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "comet-hypermedia-")
 	if err != nil {
-		return "", err
+		return err
 	}
+	defer os.RemoveAll(dir)
 	here, err := os.Getwd()
 	if err != nil {
-		return dir, err
+		return err
 	}
 	laid := map[string]string{}
-	build := []string{"build", "-ldflags=-s -w", "-overlay", filepath.Join(dir, "overlay.json"), "-o", dir + string(filepath.Separator)}
+	build := []string{"-overlay", filepath.Join(dir, "overlay.json")}
 	for _, name := range hypermedia {
-		text, err := os.ReadFile(filepath.Join("..", "docs", "hypermedia", name+".md"))
+		program, err := documented(name)
 		if err != nil {
-			return dir, err
-		}
-		code, err := block(string(text), "go")
-		if err != nil {
-			return dir, fmt.Errorf("%s.md: %w", name, err)
-		}
-		markup, err := block(string(text), "html")
-		if err != nil {
-			return dir, fmt.Errorf("%s.md: %w", name, err)
+			return fmt.Errorf("%s.md: %w", name, err)
 		}
 		main := filepath.Join(dir, name+".go")
-		markup = "<!doctype html><meta charset=utf-8><title>" + name + "</title><link rel=icon href=data:,>\n" + markup
-		if err := os.WriteFile(main, fmt.Appendf(nil, frame, markup, code), 0o600); err != nil {
-			return dir, err
+		if err := os.WriteFile(main, program, 0o600); err != nil {
+			return err
 		}
 		laid[filepath.Join(here, "internal", "hypermedia", name, "main.go")] = main
 		build = append(build, "./internal/hypermedia/"+name)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": laid})
 	if err != nil {
-		return dir, err
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
-		return dir, err
+		return err
 	}
-	if output, err := exec.Command("go", build...).CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("the Go of docs/hypermedia: %w\n%s", err, output)
+	return goBuild(".", build...)
+})
+
+// documented gives the program of a page of docs/hypermedia.
+func documented(name string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "hypermedia", name+".md"))
+	if err != nil {
+		return nil, err
 	}
-	return dir, nil
+	code, err := block(string(text), "go")
+	if err != nil {
+		return nil, err
+	}
+	markup, err := block(string(text), "html")
+	if err != nil {
+		return nil, err
+	}
+	markup = "<!doctype html><meta charset=utf-8><title>" + name + "</title><link rel=icon href=data:,>\n" + markup
+	return fmt.Appendf(nil, frame, markup, code), nil
 }
 
 // TestHypermedia: the pages of docs/hypermedia, as they stand there, with the clients from npm. A client that knows nothing
@@ -148,17 +148,19 @@ func TestHypermedia(t *testing.T) {
 		}
 		t.Skip("the hypermedia clients are not installed: cd e2e/npm && npm ci")
 	}
-	built := &hypermediaPrograms
-	built.once.Do(func() { built.dir, built.err = buildHypermedia() })
-	if built.err != nil {
-		t.Fatal(built.err)
+	if err := buildHypermedia(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, name := range hypermedia {
 		t.Run(name, func(t *testing.T) {
 			inEachEngine(t, func(t *testing.T, in string) {
 				addr := reserve(t)
 				p := run(t, name, addr, func() *exec.Cmd {
-					return exec.Command(filepath.Join(built.dir, name), "-addr", addr, "-npm", npm)
+					return exec.Command(filepath.Join(dir, name), "-addr", addr, "-npm", npm)
 				})
 				checkHypermedia(t, newSessionIn(t, in), p)
 			})

@@ -150,33 +150,32 @@ func TestMailcountIsAFormWithoutScripts(t *testing.T) {
 // The three constructors side by side: every mail, the newest tally, and nothing that was not asked for. The page asks by
 // itself once more when that is switched on.
 func TestMailcountCompares(t *testing.T) {
-	inEachEngine(t, func(t *testing.T, in string) {
-		s := newSessionIn(t, in)
-		p := start(t, "mailcount", "-every", "100ms")
-		tab := s.open(p.url)
-		tab.until(counted)
-		tab.until(`+document.querySelector("#mail .heard b").textContent > 20 && document.querySelectorAll("#mail li").length === 3`)
-		if every, newest := tab.number("#mail .heard b"), tab.number("#tally .heard b"); newest > every+2 { // and the first, and the count
-			t.Errorf("heard %d tallies and %d mails, want no more: a newer tally takes an older one's place", newest, every)
-		}
-		arrived := p.tally().Arrived
-		tab.until(fmt.Sprintf(`+document.querySelector("#tally .now b").textContent >= %d`, arrived))
-		if pulled := tab.number("#pulled .heard b"); pulled != 1 {
-			t.Errorf("heard %d counts, want the one that was asked for", pulled)
-		}
-		tab.click("#often")
-		tab.until(`document.querySelector("#pulled .heard b").textContent === "2"`)
-		p.counted(2)
-		if wire := eval[[]string](tab, `[...document.querySelectorAll("#wire tbody tr")].map(row => row.cells[0].textContent)`); len(wire) != 20 || !slices.Contains(wire, "mail") {
-			t.Errorf("the wire panel shows %q, want the last 20 events", wire)
-		}
-		tab.until(`/^\([0-9]+\) Mail count$/.test(document.title)`)
-	})
+	inShell(t)
+	s := newSession(t)
+	p := start(t, "mailcount", "-every", "100ms")
+	tab := s.open(p.url)
+	tab.until(counted)
+	tab.until(`+document.querySelector("#mail .heard b").textContent > 20 && document.querySelectorAll("#mail li").length === 3`)
+	if every, newest := tab.number("#mail .heard b"), tab.number("#tally .heard b"); newest > every+2 { // and the first, and the count
+		t.Errorf("heard %d tallies and %d mails, want no more: a newer tally takes an older one's place", newest, every)
+	}
+	arrived := p.tally().Arrived
+	tab.until(fmt.Sprintf(`+document.querySelector("#tally .now b").textContent >= %d`, arrived))
+	if pulled := tab.number("#pulled .heard b"); pulled != 1 {
+		t.Errorf("heard %d counts, want the one that was asked for", pulled)
+	}
+	tab.click("#often")
+	tab.until(`document.querySelector("#pulled .heard b").textContent === "2"`)
+	p.counted(2)
+	if wire := eval[[]string](tab, `[...document.querySelectorAll("#wire tbody tr")].map(row => row.cells[0].textContent)`); len(wire) != 20 || !slices.Contains(wire, "mail") {
+		t.Errorf("the wire panel shows %q, want the last 20 events", wire)
+	}
+	tab.until(`/^\([0-9]+\) Mail count$/.test(document.title)`)
 }
 
 // Rule 9: a plain EventSource reads once by connecting, and once for each POST.
 func TestMailcountNative(t *testing.T) {
-	inWebKitToo(t, func(t *testing.T, in string) {
+	inEachEngine(t, func(t *testing.T, in string) {
 		s := newSessionIn(t, in)
 		p := start(t, "mailcount", "-every", "100ms")
 		p.arrive(3)

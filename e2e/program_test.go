@@ -26,23 +26,46 @@ var builds = map[string]*build{
 type build struct {
 	module, path string
 	once         sync.Once
-	dir          string
 	err          error
+}
+
+// programs is where they are left, for the next run: go build links again only what has changed.
+func programs() (dir string, err error) { return filepath.Abs(filepath.Join("artifacts", "programs")) }
+
+// goBuild leaves the programs of a module's packages in programs.
+func goBuild(module string, args ...string) error {
+	dir, err := programs()
+	if err != nil {
+		return err
+	}
+	build := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}, args...)...)
+	build.Dir = module
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %q in %s: %w\n%s", args, module, err, output)
+	}
+	return nil
 }
 
 // program gives the file of the example's program.
 func (b *build) program(name string) (string, error) {
-	b.once.Do(func() {
-		if b.dir, b.err = os.MkdirTemp("", "comet-e2e-"); b.err != nil {
-			return
+	b.once.Do(func() { b.err = goBuild(b.module, b.path) })
+	if b.err != nil {
+		return "", b.err
+	}
+	dir, err := programs()
+	return filepath.Join(dir, name), err
+}
+
+// TestPrograms: all that the browsers are to open can be built. Run by itself it is what a machine has to do once.
+func TestPrograms(t *testing.T) {
+	for name, build := range builds {
+		if _, err := build.program(name); err != nil {
+			t.Error(err)
 		}
-		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", b.dir+string(filepath.Separator), b.path)
-		build.Dir = b.module
-		if output, err := build.CombinedOutput(); err != nil {
-			b.err = fmt.Errorf("%w\n%s", err, output)
-		}
-	})
-	return filepath.Join(b.dir, name), b.err
+	}
+	if err := buildHypermedia(); err != nil {
+		t.Error(err)
+	}
 }
 
 // servers are the pages' servers that are no examples. Each runs as a process of its own, which is this test program called

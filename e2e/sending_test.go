@@ -57,7 +57,7 @@ func talkRoom(t *testing.T, votes channel.ReceiveConfig[int]) (*room, *channel.I
 
 // Rule 18: what a page sends is heard by all pages, its own too, in its order and once: over answers that are lost, broken
 // connections, a server that refuses them, and refused values.
-func TestSendingOnce(t *testing.T) { inWebKitToo(t, sendingOnce) }
+func TestSendingOnce(t *testing.T) { inEachEngine(t, sendingOnce) }
 
 func sendingOnce(t *testing.T, in string) {
 	r, _ := talkRoom(t, channel.ReceiveConfig[int]{})
@@ -97,11 +97,10 @@ func sendingOnce(t *testing.T, in string) {
 }
 
 // Rule 18: over its rate a page waits as long as it is told to, and nothing is lost; what is not to be had is refused.
-func TestSendingRate(t *testing.T) { inEachEngine(t, sendingRate) }
-
-func sendingRate(t *testing.T, in string) {
+func TestSendingRate(t *testing.T) {
+	inShell(t)
 	r, votes := talkRoom(t, channel.ReceiveConfig[int]{Rate: 20, Burst: 2})
-	tab := newGate(t, r).sending(newSessionIn(t, in))
+	tab := newGate(t, r).sending(newSession(t))
 	eval[bool](tab, `[1, 2, 3, 4, 5, 6].every(n => send("votes", n)) && send("nothing", 1) && send("votes", 7, 8, 9)`)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
