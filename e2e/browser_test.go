@@ -326,10 +326,12 @@ func eval[T any](tab *tab, expression string) (value T) {
 	return value
 }
 
-// inPage looks at a condition in the page itself, which costs a hundredth of asking for it each time. It tells after a moment
-// what there is to tell, in case that the page is left meanwhile: one that the browser keeps for the way back never answers.
+// inPage looks at a condition in the page itself, which costs a hundredth of asking for it each time, and more and more seldom. It
+// tells after a moment what there is to tell, in case that the page is left meanwhile: one that the browser keeps for the way back
+// never answers.
 const inPage = `new Promise((tell, fail) => {
   const end = performance.now() + 500;
+  let wait = 5;
   (function look() {
     try {
       if (%s) return tell(true);
@@ -337,7 +339,7 @@ const inPage = `new Promise((tell, fail) => {
     } catch (e) {
       if (performance.now() > end) return fail(e);
     }
-    setTimeout(look, 20);
+    setTimeout(look, wait = Math.min(wait * 1.5, 60));
   })();
 })`
 
