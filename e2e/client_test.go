@@ -108,7 +108,7 @@ func clientSurvives503(t *testing.T, in string) {
 
 // A server that is gone and comes back without its memory: the site channel is heard on, and says what is missing; the
 // private ones say that their process is gone, and the page can get new ones.
-func TestClientServerRestart(t *testing.T) { inWebKitToo(t, clientServerRestart) }
+func TestClientServerRestart(t *testing.T) { inEachEngine(t, clientServerRestart) }
 
 func clientServerRestart(t *testing.T, in string) {
 	f := newGate(t, newRoom(t, comet.SiteConfig{}))

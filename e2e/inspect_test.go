@@ -43,6 +43,7 @@ func serveInspect(listener net.Listener, _ []string) error {
 // TestInspectPage: the page shows a channel and its reader live, what comes from outside as text, and needs no more than a strict policy
 // allows.
 func TestInspectPage(t *testing.T) {
+	inShell(t)
 	s, p := newSession(t), serve(t, "inspect")
 	origin := strings.TrimSuffix(p.url, "/")
 	get := func(path string) *http.Response {

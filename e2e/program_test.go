@@ -58,6 +58,7 @@ func (b *build) program(name string) (string, error) {
 
 // TestPrograms: all that the browsers are to open can be built. Run by itself it is what a machine has to do once.
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	for name, build := range builds {
 		if _, err := build.program(name); err != nil {
 			t.Error(err)
@@ -192,10 +193,12 @@ func (p *program) answer(response *http.Response, err error) string {
 // waitFor waits for a condition outside of the browser.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	wait := 2 * time.Millisecond
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(wait) {
 		if condition() {
 			return
 		}
+		wait = min(wait*3/2, 60*time.Millisecond) // many of them ask a browser
 	}
 	t.Fatalf("never happened: %s", what)
 }

@@ -132,14 +132,9 @@ func sharedLeaderDies(t *testing.T, in string) {
 }
 
 // The event stream moves by the lock's word and not by the watchdog's, which takes half a minute. How soon is logged: 4 to 10 ms
-// on a quiet machine. No other test runs meanwhile, but the browsers do side by side.
+// on a quiet machine, where this test is all that runs.
 func TestSharedLeaderMovesSoon(t *testing.T) {
-	for _, name := range []string{"chromium", "firefox"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			sharedLeaderMovesSoon(t, name)
-		})
-	}
+	inBrowsers(t, sharedLeaderMovesSoon, "chromium", "firefox")
 }
 
 func sharedLeaderMovesSoon(t *testing.T, in string) {
