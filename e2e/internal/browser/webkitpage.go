@@ -20,7 +20,8 @@ type webkitSession struct {
 	driver  *webDriver
 	version string
 
-	blank string // the window that was there first, and stays: with its last window a session ends
+	blank  string // the window that was there first, and stays: with its last window a session ends
+	stands bool   // blank is at localhost
 
 	turn    sync.Mutex
 	current string        // window
@@ -44,7 +45,7 @@ func (s *webkitSession) Close() {
 }
 
 // rest leaves the session's pages, whose windows are for those of the next session: a new window is a new process, and takes a
-// second of the processor. Then it forgets the cookies of both names that this machine has for pages.
+// second of the processor.
 func (s *webkitSession) rest(ctx context.Context) error {
 	s.turn.Lock()
 	pages := s.pages
@@ -57,24 +58,43 @@ func (s *webkitSession) rest(ctx context.Context) error {
 			s.resting = append(s.resting, p.window)
 		}
 	}
+	return s.forget(ctx)
+}
+
+// forget deletes the cookies of both names that this machine has for pages, each in a page of that name: one that rests, and the window
+// that was there first. They stay where they are: to go from one site to another takes a new process.
+func (s *webkitSession) forget(ctx context.Context) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if err := s.focus(ctx, s.blank); err != nil {
-		return err
-	}
 	port, err := nowhere()
 	if err != nil {
 		return err
 	}
-	for _, host := range []string{"127.0.0.1", "localhost"} {
-		if err := s.driver.post(ctx, "/url", map[string]any{"url": "http://" + host + ":" + port}, nil); err != nil {
+	forget := func(window, at string) error {
+		if err := s.focus(ctx, window); err != nil {
 			return err
 		}
-		if err := s.driver.delete(ctx, "/cookie"); err != nil {
-			return err
+		if at != "" {
+			if err := s.driver.post(ctx, "/url", map[string]any{"url": "http://" + at + ":" + port}, nil); err != nil {
+				return err
+			}
 		}
+		return s.driver.delete(ctx, "/cookie")
 	}
-	return s.driver.post(ctx, "/url", map[string]any{"url": "about:blank"}, nil)
+	if n := len(s.resting); n > 0 {
+		err = forget(s.resting[n-1], "")
+	} else {
+		s.stands = false
+		err = forget(s.blank, "127.0.0.1")
+	}
+	if err != nil {
+		return err
+	}
+	if s.stands {
+		return forget(s.blank, "")
+	}
+	s.stands = true
+	return forget(s.blank, "localhost")
 }
 
 // quit ends MiniBrowser in order, and kills what does not end.
