@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ocsigo/comet/e2e/internal/browser"
 )
 
 // frame makes a program of the Go and the HTML of a page of docs/hypermedia. Its heartbeat is short, so that the clients
@@ -157,13 +159,17 @@ func TestHypermedia(t *testing.T) {
 	}
 	for _, name := range hypermedia {
 		t.Run(name, func(t *testing.T) {
-			inEachEngine(t, func(t *testing.T, in string) {
+			engines := []string{browser.Shell, "firefox"}
+			if strings.HasPrefix(name, "htmx") { // it listens with EventSource or with fetch, as Turbo and Datastar do
+				engines = engines[:1]
+			}
+			inBrowsers(t, func(t *testing.T, in string) {
 				addr := reserve(t)
 				p := run(t, name, addr, func() *exec.Cmd {
 					return exec.Command(filepath.Join(dir, name), "-addr", addr, "-npm", npm)
 				})
 				checkHypermedia(t, newSessionIn(t, in), p)
-			})
+			}, engines...)
 		})
 	}
 }
