@@ -62,6 +62,12 @@ func TestInspectPage(t *testing.T) {
 	get(address) // it reads nothing: what is small the socket takes
 	tab := s.open(origin + "/inspect")
 	tab.until(`document.querySelector("#channels tbody tr")?.cells[2].textContent === "1"`)
+	// What is shown already is not made anew each second, under the mouse and a selection.
+	eval[bool](tab, `(window.button = document.querySelector("#channels button"), window.state = document.querySelector("#state").textContent, true)`)
+	tab.until(`document.querySelector("#state").textContent !== state`)
+	if !eval[bool](tab, `button.isConnected`) {
+		t.Error("a channel's button was made anew, though its name is the same")
+	}
 	tab.click("#channels button")
 	tab.until(`document.querySelector("#readers tbody tr")?.cells[2].textContent.startsWith("<img src=x")`)
 	get("/say")

@@ -19,6 +19,13 @@ const cell = (tag, content) => {
   return e;
 };
 
+// put shows something in a cell. What it shows already stays as it is: under a mouse that is being pressed, and
+// where somebody selects.
+function put(td, content) {
+  const text = content instanceof Node ? content.textContent : String(content);
+  if (td.textContent !== text) td.replaceChildren(content);
+}
+
 // fill makes the rows of a table: columns are [title, what a row shows there].
 function fill(id, columns, rows) {
   const [head, body] = [show(id).tHead, show(id).tBodies[0]];
@@ -31,12 +38,12 @@ function fill(id, columns, rows) {
     }
   }
   const focused = document.activeElement?.dataset?.channel;
-  body.replaceChildren(...rows.map(row => {
-    const r = document.createElement("tr");
-    r.append(...columns.map(([, of]) => cell("td", of(row))));
-    return r;
-  }));
-  if (focused !== undefined) [...body.querySelectorAll("button")].find(b => b.dataset.channel === focused)?.focus();
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((row, i) => {
+    const r = body.rows[i] ?? body.insertRow();
+    columns.forEach(([, of], j) => put(r.cells[j] ?? r.insertCell(), of(row)));
+  });
+  if (focused !== undefined && document.activeElement?.dataset?.channel !== focused) [...body.querySelectorAll("button")].find(b => b.dataset.channel === focused)?.focus();
 }
 
 function define(pairs) {
