@@ -101,6 +101,11 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	one.talk("one")
 	other.talk("other")
 	other.until(`document.querySelectorAll("#log .text").length >= 20`)
+	for _, view := range views[:2] {
+		other.dress(view.scheme, view.width, view.height)
+		other.fromTop()
+		other.judge("cluster-before-" + view.name)
+	}
 	other.click("#kill")
 	other.until(happenedTo("The event stream from node b broke"))
 	other.until(happenedTo("Reconnected to node"))

@@ -20,13 +20,13 @@ type webkitSession struct {
 	driver  *webDriver
 	version string
 
-	blank  string // the window that was there first, and stays: with its last window a session ends
-	stands bool   // blank is at localhost
+	blank string // the window that was there first, and stays: with its last window a session ends
 
-	turn    sync.Mutex
-	current string        // window
-	pages   []*webkitPage // that were opened
-	resting []string      // windows without a page
+	turn        sync.Mutex
+	current     string        // window
+	pages       []*webkitPage // that were opened
+	resting     []string      // windows without a page, at 127.0.0.1
+	atLocalhost bool          // blank is
 }
 
 // Close leaves the session for the next one, as new. What cannot be made so is ended.
@@ -84,16 +84,16 @@ func (s *webkitSession) forget(ctx context.Context) error {
 	if n := len(s.resting); n > 0 {
 		err = forget(s.resting[n-1], "")
 	} else {
-		s.stands = false
+		s.atLocalhost = false
 		err = forget(s.blank, "127.0.0.1")
 	}
 	if err != nil {
 		return err
 	}
-	if s.stands {
+	if s.atLocalhost {
 		return forget(s.blank, "")
 	}
-	s.stands = true
+	s.atLocalhost = true
 	return forget(s.blank, "localhost")
 }
 
