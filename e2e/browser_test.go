@@ -258,6 +258,12 @@ func (tab *tab) reload() {
 	tab.act("reload", tab.page.Reload)
 }
 
+// back presses the browser's button, once the page has answered: one that is left gives no answers.
+func (tab *tab) back() {
+	tab.t.Helper()
+	eval[bool](tab, `(setTimeout(() => history.back()), true)`)
+}
+
 // still waits until an element stands where it stood a moment ago: a click is aimed before it is made, and misses what a value
 // that arrives has moved meanwhile.
 const still = `new Promise(tell => {
@@ -339,7 +345,7 @@ const inPage = `new Promise((tell, fail) => {
     } catch (e) {
       if (performance.now() > end) return fail(e);
     }
-    setTimeout(look, wait = Math.min(wait * 1.5, 60));
+    setTimeout(look, wait = Math.min(wait * 1.5, 150));
   })();
 })`
 

@@ -295,7 +295,7 @@ func clientBackForward(t *testing.T, in string) {
 	tab.navigate(f.url + "/blank")
 	waitFor(t, "a page that was left lets go of its event stream", func() bool { return f.streams.Load() == 0 })
 	r.say("1", "2")
-	eval[bool](tab, `history.back(), true`)
+	tab.back()
 	tab.until(`window.same`)
 	tab.wantHeard("chat", "0", "1", "2")
 	tab.until(`sources.filter(s => s.readyState < 2).length === 1`) // WebKit opens the closed one again, too

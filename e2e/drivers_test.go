@@ -26,6 +26,12 @@ const counter = `<!doctype html><link rel="icon" href="data:,"><p style="height:
   setTimeout(() => { throw new Error("uncaught"); });
 </script>`
 
+func TestBrowserUnknown(t *testing.T) {
+	if _, err := browser.Start(t.Context(), "mosaic"); err == nil || !strings.Contains(err.Error(), "firefox") {
+		t.Errorf("an unknown browser is the error %v: want the known ones named", err)
+	}
+}
+
 // All browsers do what package browser says of them; Chromium with windows is driven as the shell is. They are those of the other
 // tests: to start them once more would take a tenth of the suite's time.
 func TestBrowsers(t *testing.T) {

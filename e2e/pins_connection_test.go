@@ -231,7 +231,7 @@ func TestPinBackForward(t *testing.T) {
 		eval[any](tab, `(listen(), addEventListener("pageshow", e => log.push("persisted " + e.persisted)))`)
 		tab.until(`log.length === 2`)
 		tab.navigate(s.url + "/elsewhere")
-		eval[any](tab, `(history.back(), 0)`)
+		tab.back()
 		if in == "firefox" {
 			tab.until(`typeof log === "object" && log.length === 0 && !source`) // the page is a new one
 			return
@@ -246,13 +246,13 @@ func TestPinBackForward(t *testing.T) {
 		}
 		eval[any](tab, `addEventListener("pagehide", () => source.close())`)
 		tab.navigate(s.url + "/elsewhere")
-		eval[any](tab, `(history.back(), 0)`)
+		tab.back()
 		tab.until(`typeof log === "object" && log.filter(line => line === "persisted true").length === 2`)
 		if in == "webkit" {
 			tab.until(`source.readyState === 1`)
 			eval[any](tab, `addEventListener("pagehide", () => source.onerror = source.close)`) // as the README says
 			tab.navigate(s.url + "/elsewhere")
-			eval[any](tab, `(history.back(), 0)`)
+			tab.back()
 			tab.until(`typeof log === "object" && log.filter(line => line === "persisted true").length === 3 && log.at(-1).startsWith("error")`)
 			if state := eval[int](tab, `source.readyState`); state != 2 {
 				t.Errorf("a source whose onerror closes it has readyState %d, want 2", state)

@@ -52,7 +52,7 @@ func sharedBackForward(t *testing.T, in string) {
 	left.navigate(f.url + "/blank")
 	r.say("1")
 	stays.wantHeard("chat", "1")
-	eval[bool](left, `history.back(), true`)
+	left.back()
 	left.until(`window.same && comet.state === "open"`)
 	r.say("2")
 	for _, tab := range tabs {
