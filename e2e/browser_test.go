@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "1000"); err != nil {
 		panic(err)
 	}
+	debug.SetGCPercent(400) // the browsers need the processor
 	began := time.Now()
 	code := m.Run()
 	var closing sync.WaitGroup
@@ -337,7 +339,7 @@ func eval[T any](tab *tab, expression string) (value T) {
 // never answers.
 const inPage = `new Promise((tell, fail) => {
   const end = performance.now() + 500;
-  let wait = 5;
+  let wait = %d;
   (function look() {
     try {
       if (%s) return tell(true);
@@ -354,9 +356,10 @@ func (tab *tab) until(expression string) {
 	tab.t.Helper()
 	var last error
 	answer := 1500 * time.Millisecond // more each time, for a machine that is busy
+	wait := 5
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(context.Background(), answer)
-		holds, err := tab.page.Evaluate(ctx, fmt.Sprintf(inPage, expression))
+		holds, err := tab.page.Evaluate(ctx, fmt.Sprintf(inPage, wait, expression))
 		if err == nil && string(holds) == "true" {
 			cancel()
 			return
@@ -367,7 +370,7 @@ func (tab *tab) until(expression string) {
 			time.Sleep(20 * time.Millisecond) // between two pages
 		}
 		cancel()
-		last = err
+		last, wait = err, 100 // what did not hold at once may take its time
 	}
 	page := eval[string](tab, `document.body.innerText`)
 	tab.t.Fatalf("never held: %s\nlast error: %v\nconsole: %q\nthe page:\n%s", expression, last, tab.page.Errors(), page)
