@@ -62,11 +62,16 @@ func TestMain(m *testing.M) {
 	if served() {
 		return
 	}
+	dir, err := programs()
+	if err != nil {
+		panic(err)
+	}
+	browser.Profiles = dir
 	for _, name := range all {
 		browsers[name] = &sharedBrowser{places: make(chan struct{}, places[name])}
 	}
 	// It is the browsers' places that bound what runs at once. The command line's -parallel comes later, and wins.
-	if err := flag.Set("test.parallel", "1000"); err != nil {
+	if err = flag.Set("test.parallel", "1000"); err != nil {
 		panic(err)
 	}
 	debug.SetGCPercent(400) // the browsers need the processor

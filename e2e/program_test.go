@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ocsigo/comet/e2e/internal/browser"
 )
 
 // The examples are built once, for all tests, in the module that they belong to.
@@ -56,7 +59,7 @@ func (b *build) program(name string) (string, error) {
 	return filepath.Join(dir, name), err
 }
 
-// TestPrograms: all that the browsers are to open can be built. Run by itself it is what a machine has to do once.
+// TestPrograms: all that the browsers are to open can be built, and their profiles begun. Run by itself it is what a machine has to do once.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	for name, build := range builds {
@@ -65,6 +68,9 @@ func TestPrograms(t *testing.T) {
 		}
 	}
 	if err := buildHypermedia(); err != nil {
+		t.Error(err)
+	}
+	if err := browser.Prepare(t.Context()); err != nil && !errors.Is(err, browser.ErrMissing) {
 		t.Error(err)
 	}
 }

@@ -6,69 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// preferences keep Firefox from speaking to anybody but the tests, and from what nobody sees: pages that are prepared for the
-// next tab, tabs that slide in, what is kept for the next start, judgements of pages and their languages. The pages of a session share one process: one for
-// each tab, as its users have up to eight, costs more than most pages do in it.
-const preferences = `
-user_pref("accessibility.force_disabled", 1);
-user_pref("app.update.disabledForTesting", true);
-user_pref("browser.ipProtection.enabled", false);
-user_pref("browser.ml.enable", false);
-user_pref("browser.newtab.preload", false);
-user_pref("browser.newtabpage.enabled", false);
-user_pref("browser.region.update.enabled", false);
-user_pref("browser.safebrowsing.malware.enabled", false);
-user_pref("browser.safebrowsing.phishing.enabled", false);
-user_pref("browser.search.update", false);
-user_pref("browser.sessionstore.interval", 3600000);
-user_pref("browser.sessionstore.resume_from_crash", false);
-user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("browser.startup.homepage_override.mstone", "ignore");
-user_pref("browser.startup.page", 0);
-user_pref("browser.translations.enable", false);
-user_pref("browser.urlbar.formatting.enabled", false);
-user_pref("datareporting.healthreport.uploadEnabled", false);
-user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("dom.ipc.keepProcessesAlive.web", 1);
-user_pref("dom.ipc.processCount", 1);
-user_pref("dom.ipc.processPrelaunch.enabled", false);
-user_pref("extensions.blocklist.enabled", false);
-user_pref("extensions.getAddons.cache.enabled", false);
-user_pref("fission.webContentIsolationStrategy", 0);
-user_pref("network.captive-portal-service.enabled", false);
-user_pref("network.connectivity-service.enabled", false);
-user_pref("network.proxy.type", 0);
-user_pref("network.trr.mode", 5);
-user_pref("places.history.enabled", false);
-user_pref("privacy.bounceTrackingProtection.mode", 0);
-user_pref("privacy.trackingprotection.enabled", false);
-user_pref("security.remote_settings.crlite_filters.enabled", false);
-user_pref("security.remote_settings.intermediates.enabled", false);
-user_pref("services.settings.server", "data:,");
-user_pref("signon.rememberSignons", false);
-user_pref("toolkit.legacyUserProfileCustomizations.stylesheets", true);
-user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
-user_pref("toolkit.telemetry.unified", false);
-user_pref("ui.prefersReducedMotion", 1);
-`
-
-// noFrame hides what is around a page, in userChrome.css of a profile: to draw the address of every page, and its tab, takes more of the
-// processor than most pages do.
-const noFrame = `#navigator-toolbox, #sidebar-main, #sidebar-box, #browser-bottombox { display: none !important }`
-
 type firefox struct {
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when the process is gone
 	profile string
+	own     bool // the profile
 	version string
 	bidi    *bidi
 
@@ -78,8 +29,8 @@ type firefox struct {
 	sessions []*firefoxSession       // that were closed, and are as new
 }
 
-func startFirefox(ctx context.Context) (_ Browser, err error) {
-	path, err := find("firefox-esr", "firefox-esr", "firefox")
+func startFirefox(ctx context.Context) (Browser, error) {
+	path, err := findFirefox()
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +38,30 @@ func startFirefox(ctx context.Context) (_ Browser, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &firefox{profile: profile, ended: make(chan struct{}), pages: map[string]*firefoxPage{}}
-	if err := writeProfile(profile); err != nil {
+	begun, err := begunProfile(path)
+	if err == nil {
+		if _, err = os.Stat(begun); err == nil {
+			err = os.CopyFS(profile, os.DirFS(begun))
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = writeProfile(profile)
+	}
+	if err != nil {
 		os.RemoveAll(profile)
 		return nil, err
 	}
+	return startFirefoxWith(ctx, path, profile, true)
+}
+
+func findFirefox() (path string, err error) { return find("firefox-esr", "firefox-esr", "firefox") }
+
+// startFirefoxWith removes a profile that is its own when the browser has ended.
+func startFirefoxWith(ctx context.Context, path, profile string, own bool) (*firefox, error) {
+	b := &firefox{profile: profile, own: own, ended: make(chan struct{}), pages: map[string]*firefoxPage{}}
 	endpoint, err := b.run(path)
 	if err != nil {
-		os.RemoveAll(profile)
+		b.removeProfile()
 		return nil, fmt.Errorf("%s does not start: %w", path, err)
 	}
 	if err := b.connect(ctx, endpoint); err != nil {
@@ -102,16 +69,6 @@ func startFirefox(ctx context.Context) (_ Browser, err error) {
 		return nil, fmt.Errorf("%s does not answer: %w", path, err)
 	}
 	return b, nil
-}
-
-func writeProfile(dir string) error {
-	if err := os.WriteFile(filepath.Join(dir, "user.js"), []byte(preferences), 0o600); err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(dir, "chrome"), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "chrome", "userChrome.css"), []byte(noFrame), 0o600)
 }
 
 // run starts the process and gives the address at which it wants to be driven.
@@ -201,7 +158,13 @@ func (b *firefox) Kill() {
 	if b.bidi != nil {
 		b.bidi.conn.CloseNow()
 	}
-	os.RemoveAll(b.profile)
+	b.removeProfile()
+}
+
+func (b *firefox) removeProfile() {
+	if b.own {
+		os.RemoveAll(b.profile)
+	}
 }
 
 // event hears what pages write to their consoles.
