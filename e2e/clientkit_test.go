@@ -234,7 +234,7 @@ func newGate(t *testing.T, to *room) *gate {
 	t.Helper()
 	f := &gate{t: t, conns: map[net.Conn]struct{}{}, letGo: make(chan struct{})}
 	f.to.Store(to)
-	f.listen("127.0.0.1:0")
+	f.listen(reserve(t))
 	t.Cleanup(f.down)
 	return f
 }
@@ -244,10 +244,7 @@ func (f *gate) up() { f.listen(f.addr) }
 
 func (f *gate) listen(addr string) {
 	f.t.Helper()
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	listener := listenOn(f.t, addr)
 	f.addr = listener.Addr().String()
 	f.url = "http://" + f.addr
 	server := &http.Server{Handler: f, ConnState: func(c net.Conn, state http.ConnState) {

@@ -48,10 +48,7 @@ func newFront(t *testing.T, url string) *front {
 // listen takes new connections; it undoes refuse.
 func (f *front) listen() {
 	f.t.Helper()
-	listener, err := net.Listen("tcp", f.addr)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	listener := listenOn(f.t, f.addr)
 	f.mu.Lock()
 	f.listener = listener
 	f.mu.Unlock()

@@ -66,10 +66,7 @@ func newScript(t *testing.T, answer func(x *exchange)) *script {
 
 func (s *script) listen() {
 	s.t.Helper()
-	listener, err := net.Listen("tcp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	listener := listenOn(s.t, s.addr)
 	s.mu.Lock()
 	s.listener = listener
 	s.mu.Unlock()
