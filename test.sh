@@ -101,7 +101,7 @@ if [ "${CI:-}" = true ]; then
 	export COMET_BROWSER COMET_PROXIES
 fi
 # Without the race detector, which all that Comet is made of has had by now: here it is the browsers that need the processor.
-(cd e2e && go test -c -o artifacts/programs/e2e.test . && artifacts/programs/e2e.test -test.run '^TestPrograms$') # they, and what they open, are built
+(cd e2e && go test -c -o artifacts/programs/e2e.test . && artifacts/programs/e2e.test -test.run '^TestPrograms$' -test.timeout 10m) # they, and what they open, are built
 browsing=$(date +%s)
 (cd e2e && artifacts/programs/e2e.test -test.v -test.timeout 10m)
 echo "the browsers took $(($(date +%s) - browsing)) s"

@@ -36,7 +36,10 @@ func TestListenOn(t *testing.T) {
 				case <-ended:
 					return
 				default:
-					_ = exec.Command("true").Run()
+					if err := exec.Command("true").Run(); err != nil {
+						t.Error(err)
+						return
+					}
 				}
 			}
 		})

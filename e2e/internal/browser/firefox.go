@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -38,16 +37,7 @@ func startFirefox(ctx context.Context) (Browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	begun, err := begunProfile(path)
-	if err == nil {
-		if _, err = os.Stat(begun); err == nil {
-			err = os.CopyFS(profile, os.DirFS(begun))
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = writeProfile(profile)
-	}
-	if err != nil {
+	if err := fillProfile(path, profile); err != nil {
 		os.RemoveAll(profile)
 		return nil, err
 	}

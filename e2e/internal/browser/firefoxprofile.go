@@ -2,8 +2,10 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -117,6 +119,18 @@ func begunProfile(path string) (dir string, err error) {
 	h := fnv.New64()
 	fmt.Fprintln(h, path, program.ModTime().UnixNano(), program.Size(), preferences, noFrame)
 	return filepath.Join(Profiles, fmt.Sprintf("firefox-%x", h.Sum64())), nil
+}
+
+// fillProfile copies the profile that was begun for this program, or writes a new one.
+func fillProfile(path, dir string) error {
+	begun, err := begunProfile(path)
+	if err == nil {
+		err = os.CopyFS(dir, os.DirFS(begun))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeProfile(dir)
+	}
+	return err
 }
 
 func writeProfile(dir string) error {
