@@ -120,6 +120,36 @@ var nowhere = sync.OnceValues(func() (port string, err error) {
 	return port, err
 })
 
+// middle scrolls an element into view, and tells where its middle is then, in whole pixels.
+func middle(ctx context.Context, p Page, selector string) (at struct{ X, Y float64 }, err error) {
+	value, err := ofElement(ctx, p, selector, `
+	  element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+	  const box = element.getBoundingClientRect();
+	  return { x: Math.floor(box.x + box.width / 2), y: Math.floor(box.y + box.height / 2) };`)
+	if err != nil {
+		return at, err
+	}
+	return at, json.Unmarshal(value, &at)
+}
+
+// focus has keys go to an element, behind what is written there.
+func focus(ctx context.Context, p Page, selector string) error {
+	_, err := ofElement(ctx, p, selector, `element.focus()`)
+	return err
+}
+
+// ofElement evaluates the body of a function of the first element that the selector finds.
+func ofElement(ctx context.Context, p Page, selector, body string) (json.RawMessage, error) {
+	name, err := json.Marshal(selector)
+	if err != nil {
+		return nil, err
+	}
+	return p.Evaluate(ctx, fmt.Sprintf(`(element => {
+	  if (!element) throw new Error("there is no " + %[1]s);
+	  %s
+	})(document.querySelector(%[1]s))`, name, body))
+}
+
 // find gives the path of the first of a program's names that PATH has.
 func find(debian string, names ...string) (string, error) {
 	for _, name := range names {

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/css"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
@@ -53,7 +56,23 @@ func (s *chromiumSession) takeWindow(ctx context.Context) (*chromiumWindow, erro
 	}
 	w := &chromiumWindow{ctx: own, cancel: cancel}
 	go w.listen(chromedp.Console(own))
+	if err := within(ctx, own, untold); err != nil {
+		cancel()
+		return nil, err
+	}
 	return w, nil
+}
+
+// untold has the browser not tell what nobody asks here: chromedp is told every change of a page's elements, each event that a page
+// hears, and what happens to all other pages.
+func untold(ctx context.Context) error {
+	for _, disable := range []cdp.Command[cdp.Empty, cdp.Empty]{css.Disable, dom.Disable, network.Disable} {
+		if _, err := chromedp.Call(ctx, disable, cdp.Empty{}); err != nil {
+			return err
+		}
+	}
+	_, err := chromedp.Call(ctx, target.SetDiscoverTargets, target.SetDiscoverTargetsParams{Discover: false})
+	return err
 }
 
 // Close leaves the session for the next one, as new. What cannot be made so is ended. The browser may be gone already.
@@ -200,11 +219,18 @@ func (p *Chromium) Navigate(ctx context.Context, url string) error {
 func (p *Chromium) Reload(ctx context.Context) error { return p.do(ctx, chromedp.Reload()) }
 
 func (p *Chromium) Click(ctx context.Context, selector string) error {
-	return p.do(ctx, chromedp.Click(chromedp.CSS(selector)))
+	at, err := middle(ctx, p, selector)
+	if err != nil {
+		return err
+	}
+	return p.do(ctx, chromedp.MouseClickXY(at.X, at.Y))
 }
 
 func (p *Chromium) Type(ctx context.Context, selector, text string) error {
-	return p.do(ctx, chromedp.SendKeys(chromedp.CSS(selector), text))
+	if err := focus(ctx, p, selector); err != nil {
+		return err
+	}
+	return p.do(ctx, chromedp.KeyEvent(text))
 }
 
 func (p *Chromium) Evaluate(ctx context.Context, expression string) (value json.RawMessage, err error) {

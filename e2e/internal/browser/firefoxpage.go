@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -92,34 +91,18 @@ func (p *firefoxPage) Evaluate(ctx context.Context, expression string) (json.Raw
 	return json.RawMessage(answer.Result.Value), nil
 }
 
-// into gives the middle of an element, scrolled into view.
-const into = `(() => {
-  const element = document.querySelector(%s);
-  if (!element) throw new Error("there is no " + %[1]s);
-  element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
-  const box = element.getBoundingClientRect();
-  return { x: Math.floor(box.x + box.width / 2), y: Math.floor(box.y + box.height / 2) };
-})()`
-
 func (p *firefoxPage) Click(ctx context.Context, selector string) error {
-	name, err := json.Marshal(selector)
+	at, err := middle(ctx, p, selector)
 	if err != nil {
 		return err
 	}
-	value, err := p.Evaluate(ctx, fmt.Sprintf(into, name))
-	if err != nil {
-		return err
-	}
-	move := map[string]any{"type": "pointerMove"}
-	if err := json.Unmarshal(value, &move); err != nil {
-		return err
-	}
+	move := map[string]any{"type": "pointerMove", "x": at.X, "y": at.Y}
 	down, up := map[string]any{"type": "pointerDown", "button": 0}, map[string]any{"type": "pointerUp", "button": 0}
 	return p.perform(ctx, map[string]any{"type": "pointer", "id": "mouse", "actions": []any{move, down, up}})
 }
 
 func (p *firefoxPage) Type(ctx context.Context, selector, text string) error {
-	if err := p.Click(ctx, selector); err != nil {
+	if err := focus(ctx, p, selector); err != nil {
 		return err
 	}
 	var keys []any
