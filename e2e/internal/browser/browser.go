@@ -132,7 +132,7 @@ func middle(ctx context.Context, p Page, selector string) (at struct{ X, Y float
 	return at, json.Unmarshal(value, &at)
 }
 
-// focus has keys go to an element, behind what is written there.
+// focus has keys go to an element, to where its caret was last: a click may set it elsewhere.
 func focus(ctx context.Context, p Page, selector string) error {
 	_, err := ofElement(ctx, p, selector, `element.focus()`)
 	return err
