@@ -120,11 +120,12 @@ var nowhere = sync.OnceValues(func() (port string, err error) {
 	return port, err
 })
 
-// middle scrolls an element into view, and tells where its middle is then, in whole pixels.
+// middle scrolls an element into view, and tells where its middle is then, in whole pixels. The error says so of one that has no extent.
 func middle(ctx context.Context, p Page, selector string) (at struct{ X, Y float64 }, err error) {
 	value, err := ofElement(ctx, p, selector, `
 	  element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
 	  const box = element.getBoundingClientRect();
+	  if (!box.width || !box.height) throw new Error("nothing is seen of " + element.outerHTML);
 	  return { x: Math.floor(box.x + box.width / 2), y: Math.floor(box.y + box.height / 2) };`)
 	if err != nil {
 		return at, err
