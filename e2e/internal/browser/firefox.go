@@ -64,7 +64,7 @@ func startFirefoxWith(ctx context.Context, path, profile string, own bool) (*fir
 // run starts the process and gives the address at which it wants to be driven.
 func (b *firefox) run(path string) (endpoint string, err error) {
 	b.cmd = exec.Command(path, "--headless", "--no-remote", "--profile", b.profile, "--remote-debugging-port=0",
-		"--remote-allow-system-access") // for seen
+		"--remote-allow-system-access") // for inWindow
 	b.cmd.Env = append(os.Environ(), "MOZ_CRASHREPORTER_DISABLE=1")
 	dieWithParent(b.cmd)
 	stderr, err := b.cmd.StderrPipe()
@@ -124,6 +124,22 @@ func (b *firefox) connect(ctx context.Context, endpoint string) (err error) {
 	}
 	b.window = own.Contexts[0].Context
 	return b.bidi.call(ctx, "session.subscribe", map[string]any{"events": []string{"log.entryAdded"}}, nil)
+}
+
+// inWindow runs a script of the browser's own.
+func (b *firefox) inWindow(ctx context.Context, expression string) error {
+	var answer struct {
+		Type             string
+		ExceptionDetails struct{ Text string }
+	}
+	params := map[string]any{"expression": expression, "target": map[string]any{"context": b.window}, "awaitPromise": true}
+	if err := b.bidi.call(ctx, "script.evaluate", params, &answer); err != nil {
+		return err
+	}
+	if answer.Type != "success" {
+		return errors.New(answer.ExceptionDetails.Text)
+	}
+	return nil
 }
 
 func (b *firefox) Name() string    { return "firefox" }

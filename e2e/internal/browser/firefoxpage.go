@@ -49,8 +49,7 @@ func (s *firefoxSession) takeTab(ctx context.Context) (id string, err error) {
 	if err := s.b.bidi.call(ctx, "browsingContext.create", params, &made); err != nil {
 		return "", err
 	}
-	inWindow := map[string]any{"expression": seen, "target": map[string]any{"context": s.b.window}, "awaitPromise": false}
-	return made.Context, s.b.bidi.call(ctx, "script.evaluate", inWindow, nil)
+	return made.Context, s.b.inWindow(ctx, seen)
 }
 
 // call sends a command about this page.
