@@ -8,23 +8,21 @@ import (
 	"testing"
 )
 
-const (
-	said       = 60 // messages of each tab, ten in a second
-	threeReady = `document.querySelectorAll("#nodes li.ready").length === 3`
-)
+const threeReady = `document.querySelectorAll("#nodes li.ready").length === 3`
 
-// talk has the page say so many messages while the test goes on.
+// talk has the page say three messages in a second, numbered, until it is to be quiet or is left.
 func (tab *tab) talk(who string) {
 	tab.t.Helper()
-	eval[bool](tab, fmt.Sprintf(`(() => {
-	  let n = 0;
-	  const timer = setInterval(() => {
-	    document.querySelector("#text").value = %q + " " + n;
-	    document.querySelector("#say").requestSubmit();
-	    if (++n === %d) clearInterval(timer);
-	  }, 100);
-	  return true;
-	})()`, who, said))
+	eval[bool](tab, fmt.Sprintf(`(sessionStorage.said = 0, window.talking = setInterval(() => {
+	  document.querySelector("#text").value = %q + " " + sessionStorage.said++;
+	  document.querySelector("#say").requestSubmit();
+	}, 300), true)`, who))
+}
+
+// quiet tells how many messages the tab has said.
+func (tab *tab) quiet() (said int) {
+	tab.t.Helper()
+	return eval[int](tab, `(clearInterval(window.talking), +sessionStorage.said)`)
 }
 
 func (tab *tab) happened() string {
@@ -63,14 +61,14 @@ func (tab *tab) moves(nth int, name string) {
 	tab.until(live + fmt.Sprintf(` && document.querySelector("#stream").textContent === %q`, name))
 }
 
-// wantEach wants every message of both once, those of each in their order, and the same in both tabs.
-func wantEach(t *testing.T, one, other *tab) {
+// wantEach wants all that each has said once, in its order, and the same in both tabs.
+func wantEach(t *testing.T, one, other *tab, said map[string]int) {
 	t.Helper()
 	heard := one.heard()
 	if again := other.heard(); !slices.Equal(heard, again) {
 		t.Errorf("the tabs show different messages:\n%q\n%q", heard, again)
 	}
-	for _, who := range []string{"one", "other"} {
+	for who, said := range said {
 		var want, got []string
 		for i := range said {
 			want = append(want, fmt.Sprint(who, " ", i))
@@ -115,10 +113,12 @@ func TestClusterNodeIsKilled(t *testing.T) {
 		other.portray("cluster", scheme, 900)
 	}
 	other.until(happenedTo("A new client process on node"))
+	said := map[string]int{"one": one.quiet(), "other": other.quiet()}
+	all := said["one"] + said["other"]
 	for _, tab := range []*tab{one, other} {
-		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length >= %d`, 2*said))
+		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length >= %d`, all))
 	}
-	wantEach(t, one, other)
+	wantEach(t, one, other, said)
 	if doubled := eval[int](other, `+document.body.dataset.doubled || 0`) + eval[int](one, `+document.body.dataset.doubled || 0`); doubled != 0 {
 		t.Errorf("%d messages came twice", doubled)
 	}
@@ -139,7 +139,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	}
 	one.submit("after the drain")
 	for _, tab := range []*tab{one, other} {
-		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length === %d`, 2*said+1))
+		tab.until(fmt.Sprintf(`document.querySelectorAll("#log .text").length === %d`, all+1))
 	}
 	t.Logf("what happened to the tab whose node was killed:\n%s\n\nand to the one whose node was drained:\n%s", other.happened(), one.happened())
 }
