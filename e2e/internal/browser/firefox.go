@@ -128,18 +128,24 @@ func (b *firefox) connect(ctx context.Context, endpoint string) (err error) {
 
 // inWindow runs a script of the browser's own.
 func (b *firefox) inWindow(ctx context.Context, expression string) error {
+	_, err := b.evaluate(ctx, map[string]any{"expression": expression, "target": map[string]any{"context": b.window}, "awaitPromise": true})
+	return err
+}
+
+// evaluate runs a script. Its exception is an error.
+func (b *firefox) evaluate(ctx context.Context, params map[string]any) (value json.RawMessage, err error) {
 	var answer struct {
 		Type             string
+		Result           struct{ Value json.RawMessage }
 		ExceptionDetails struct{ Text string }
 	}
-	params := map[string]any{"expression": expression, "target": map[string]any{"context": b.window}, "awaitPromise": true}
 	if err := b.bidi.call(ctx, "script.evaluate", params, &answer); err != nil {
-		return err
+		return nil, err
 	}
 	if answer.Type != "success" {
-		return errors.New(answer.ExceptionDetails.Text)
+		return nil, errors.New(answer.ExceptionDetails.Text)
 	}
-	return nil
+	return answer.Result.Value, nil
 }
 
 func (b *firefox) Name() string    { return "firefox" }

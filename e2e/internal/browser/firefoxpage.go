@@ -3,7 +3,6 @@ package browser
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -70,24 +69,19 @@ func (p *firefoxPage) Reload(ctx context.Context) error {
 }
 
 func (p *firefoxPage) Evaluate(ctx context.Context, expression string) (json.RawMessage, error) {
-	var answer struct {
-		Type             string
-		Result           struct{ Value string }
-		ExceptionDetails struct{ Text string }
-	}
 	params := map[string]any{
 		"expression": asJSON(expression), "target": map[string]any{"context": p.id}, "awaitPromise": true, "userActivation": true,
 	}
 	if p.isClosed() {
 		return nil, errClosed
 	}
-	if err := p.b.bidi.call(ctx, "script.evaluate", params, &answer); err != nil {
+	value, err := p.b.evaluate(ctx, params)
+	if err != nil {
 		return nil, err
 	}
-	if answer.Type != "success" {
-		return nil, errors.New(answer.ExceptionDetails.Text)
-	}
-	return json.RawMessage(answer.Result.Value), nil
+	var text string
+	err = json.Unmarshal(value, &text)
+	return json.RawMessage(text), err
 }
 
 func (p *firefoxPage) Click(ctx context.Context, selector string) error {
