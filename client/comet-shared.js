@@ -280,6 +280,7 @@ class Share extends Port {
   #tabs = new Map(); // the leader's: who else hears, by id
   #own = new Set(); // the leader's own private channels
   #moving = new Set(); // processes that are being attached
+  #asked = new Set(); // site channels and the positions that an event stream without a process was opened for
   #turns = new Map(); // what is being done to each process
 
   constructor(place, init) {
@@ -610,14 +611,22 @@ class Share extends Port {
     this.#tidy();
   }
 
-  // need has a site channel heard from further back. Without a process there are no commands: it takes another event stream.
+  // need has a site channel heard from further back. Without a process there are no commands: it takes another event stream,
+  // and what was asked for on one and is closed there is closed.
   async #need(from, { name, at }) {
-    if (this.place.gone) return this.#lead([...this.#feed.at, [name, at]]);
-    if (this.#own.has(name)) return this.#refuse(from);
-    const { status, state } = await this.#ask({ register: `${name}@${at}` });
-    if (status === 403) return this.#refuse(from);
-    if (state === "heard") return;
-    this.#ask({ close: name });
+    if (this.place.gone) {
+      const asked = `${name}@${at}`;
+      if (!this.#asked.has(asked) || this.#feed.at.has(name)) {
+        this.#asked.add(asked);
+        return this.#lead([...this.#feed.at, [name, at]]);
+      }
+    } else {
+      if (this.#own.has(name)) return this.#refuse(from);
+      const { status, state } = await this.#ask({ register: `${name}@${at}` });
+      if (status === 403) return this.#refuse(from);
+      if (state === "heard") return;
+      this.#ask({ close: name });
+    }
     const data = JSON.stringify({ channel: name, reason: "unavailable", final: true });
     const message = { event: "comet:closed", data, site: name, sure: true };
     if (from === this.#id) this.take(message);

@@ -30,6 +30,7 @@ type room struct {
 	site  *scope.Site
 	app   *fiber.App
 	posts *channel.Sender[string]
+	more  []scope.Ref // site channels besides, which pages with a client process hear
 	addr  string
 	ended chan error
 
@@ -63,7 +64,7 @@ func newRoomOf(t *testing.T, config comet.SiteConfig, size int) *room {
 		if err != nil {
 			return err
 		}
-		return r.page(c, tab.process.Token(), chat)
+		return r.page(c, tab.process.Token(), append([]scope.Ref{chat}, r.more...)...)
 	})
 	r.app.Get("/public", func(c *fiber.Ctx) error { return r.page(c, "", chat.History(1)) })
 	r.app.Get("/blank", func(c *fiber.Ctx) error {
@@ -78,6 +79,17 @@ func newRoomOf(t *testing.T, config comet.SiteConfig, size int) *room {
 	go func() { r.ended <- r.app.Listener(listener) }()
 	t.Cleanup(r.stop)
 	return r
+}
+
+// add has the pages that are loaded from now on hear another site channel.
+func (r *room) add(stream *channel.Stream[string], config channel.Config) *channel.Channel[string] {
+	r.t.Helper()
+	added, err := channel.Create(r.site, stream, config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.more = append(r.more, added)
+	return added
 }
 
 // stop ends the room in order: its event streams are told to come back.

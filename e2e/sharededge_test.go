@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/ocsigo/comet"
+	"github.com/ocsigo/comet/channel"
+)
+
+// A site channel that is closed while the tab that leads has no process any more: it is asked for once and not again and again, and
+// every tab hears of it.
+func TestSharedClosedForTheGone(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	_, stream := channel.Push[string]()
+	news := r.add(stream, channel.Config{Name: "news"})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 2, "", "chat", "news")
+	for _, tab := range tabs {
+		tab.expect("410")
+		r.of(tab).process.Close()
+	}
+	for _, tab := range tabs {
+		tab.until(`failed[""] === "ProcessGone gone" && comet.state === "open"`)
+	}
+	news.Close()
+	for _, tab := range tabs {
+		tab.until(`failed.news?.startsWith("ChannelClosed")`)
+	}
+	r.say("1")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "1")
+		if n := eval[int](tab, `sources.length`); n > 6 { // each tab may ask, and be heard for while another asks
+			t.Errorf("a tab opened %d event streams", n)
+		}
+	}
+}
