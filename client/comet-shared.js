@@ -127,7 +127,7 @@ class Feed {
     else if (k || moved.token) {
       about.token = this.slots.get(k ?? "0");
       about.data = JSON.stringify({ ...notice, channel });
-    } else Object.assign(about, { site: channel, at: notice.resume ?? moved.at });
+    } else Object.assign(about, { site: channel, at: notice.resume ?? moved.at, final: notice.final });
     if (notice.process) this.numbers.delete(notice.process);
     if (about.site && notice.final) this.at.delete(about.site);
     this.#to.take(about);
@@ -214,13 +214,13 @@ class Port extends EventTarget {
     this.onerror?.();
   }
 
-  take({ event, data, site, at, token, n, sure }) {
+  take({ event, data, site, at, token, n, sure, final }) {
     const { place } = this;
     if (site) {
       const own = place.sites.get(site), control = event.startsWith("comet:");
       if (own === undefined) return;
       if (event === "comet:closed" && !sure && this.doubt?.(site, own)) return;
-      if (control && event !== "comet:full") place.sites.delete(site);
+      if (control && (event !== "comet:full" || final)) place.sites.delete(site);
       else if (!this.heard.has(site) || covers(at, own) || !control && epochOf(at) !== epochOf(own)) return;
       else place.sites.set(site, at);
     } else if (token) {

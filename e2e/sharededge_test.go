@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 
 	"github.com/ocsigo/comet"
@@ -33,5 +34,30 @@ func TestSharedClosedForTheGone(t *testing.T) {
 		if n := eval[int](tab, `sources.length`); n > 6 { // each tab may ask, and be heard for while another asks
 			t.Errorf("a tab opened %d event streams", n)
 		}
+	}
+}
+
+// A site channel whose source fails with ErrFull has a full that is its last word: nothing goes on anywhere after it.
+func TestSharedFinalFull(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	fail := make(chan struct{})
+	r.add(channel.From(func(ctx context.Context) (string, error) {
+		select {
+		case <-fail:
+			return "", channel.ErrFull
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}), channel.Config{Name: "news"})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 2, "", "chat", "news")
+	close(fail)
+	for _, tab := range tabs {
+		tab.until(`failed.news === "ChannelFull overflow"`)
+	}
+	r.say("1")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "1")
 	}
 }
