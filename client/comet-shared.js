@@ -37,6 +37,7 @@ const epochOf = at => at.split(".")[0];
 class Place {
   gone = false; // the page's process is, or has another page
   heartbeat = 15_000; // ms, as the server said last
+  next; // is told which Share is the next one
   index = 0; // of the event streams of the session's pages: one carries 16 processes
 
   // of returns null for a URL that cannot be shared: without a process, of another origin, or not as comet.Open writes it.
@@ -267,6 +268,7 @@ class Look extends Port {
 class Share extends Port {
   #id = crypto.randomUUID();
   #init;
+  #next; // the Share after this one, if there is one
   #radio;
   #leader; // who has taken this page in
   #pending = new Set(); // channels that are being registered
@@ -286,6 +288,8 @@ class Share extends Port {
   constructor(place, init) {
     super(place);
     this.#init = init;
+    place.next?.(this);
+    this.#next = new Promise(next => (place.next = next));
     this.#enter();
   }
 
@@ -335,9 +339,10 @@ class Share extends Port {
     const name = register.split("@")[0];
     this.#pending.add(name);
     this.#want();
-    const { state, position } = await this.#ask({ register });
+    const { status, state, position } = await this.#ask({ register });
     this.#pending.delete(name);
-    if (position) {
+    if (!status) return this.#next.then(next => next.command({ register })); // closed before it was answered
+    if (position && !sites.has(name)) { // asked for twice, it was heard since the first answer
       sites.set(name, position);
       this.say("comet:hello", { heartbeat: this.place.heartbeat, channels: [{ channel: name, position }] });
       this.doubt(name, position); // others may have had it begin elsewhere since

@@ -61,3 +61,26 @@ func TestSharedFinalFull(t *testing.T) {
 		tab.wantHeard("chat", "1")
 	}
 }
+
+// A register that was not answered before its page opened its event stream anew goes on there, in the tab that leads and in another.
+func TestSharedRegisterOutlivesItsStream(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	sender, stream := channel.Push[string]()
+	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sender.Send(t.Context(), "kept"); err != nil {
+		t.Fatal(err)
+	}
+	f := newGate(t, r)
+	for _, tab := range f.shared(newSession(t), 2, "", "chat") {
+		eval[bool](tab, `window.post = fetch, window.fetch = () => { window.tried = true; return Promise.reject(new TypeError("not reached")); },
+			comet.channel("late", { from: "-1" }), hear("late"), true`)
+		tab.until(`window.tried`)
+		eval[bool](tab, `comet.restart(), true`)
+		tab.until(`comet.state === "open"`)
+		eval[bool](tab, `window.fetch = post, true`)
+		tab.wantHeard("late", "kept")
+	}
+}
