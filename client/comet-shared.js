@@ -76,6 +76,7 @@ class Feed {
   slots = new Map(); // the processes' tokens, by k
   #from;
   #names;
+  #private = new Set(); // channels of the URL's process
   #source;
   #to;
 
@@ -115,42 +116,53 @@ class Feed {
   }
 
   #value = ({ type, data, lastEventId }) => {
-    const moved = this.#move(lastEventId);
-    this.#to.take({ event: moved.token ? type.split("@")[0] : type, data, ...moved });
+    const [event, k = "0"] = type.split("@"), token = this.slots.get(k), moves = this.#move(lastEventId);
+    const own = moves.find(moved => moved.token === token);
+    const site = moves.find(moved => moved.site === event) ?? moves.findLast(moved => moved.site);
+    const bare = (this.#private.has(event) && own) || site || own;
+    this.#tell(moves, k === "0" ? bare : own ?? { token }, { event, data });
   };
 
   #control = ({ type, data, lastEventId }) => {
-    const notice = JSON.parse(data), moved = this.#move(lastEventId);
-    const [channel, k] = (notice.channel ?? "").split("@");
-    const about = { event: type, data, ...moved };
-    if (notice.process) about.token = notice.process;
-    else if (!channel) about.token = this.slots.get("0");
-    else if (k || moved.token) {
-      about.token = this.slots.get(k ?? "0");
-      about.data = JSON.stringify({ ...notice, channel });
-    } else Object.assign(about, { site: channel, at: notice.resume ?? moved.at, final: notice.final });
-    if (notice.process) this.numbers.delete(notice.process);
-    if (about.site && notice.final) this.at.delete(about.site);
-    this.#to.take(about);
+    const notice = JSON.parse(data), { resume, final } = notice;
+    const [channel, k = "0"] = (notice.channel ?? "").split("@");
+    const isSite = this.at.has(channel), token = notice.process ?? this.slots.get(k), moves = this.#move(lastEventId);
+    const own = moves.find(moved => moved.token === token);
+    if (notice.process) this.numbers.delete(token);
+    if (notice.process || !channel) this.#tell(moves, { token }, { event: type, data });
+    else if (k !== "0" || own && !isSite) this.#tell(moves, own ?? { token }, { event: type, data: JSON.stringify({ ...notice, channel }) });
+    else {
+      if (final) this.at.delete(channel);
+      this.#tell(moves, { site: channel }, { event: type, data, at: resume, final });
+    }
   };
 
+  // tell tells whose an event is. What moved besides did so by events that nobody listens to: no event is told of it.
+  #tell(moves, whose, message) {
+    for (const moved of moves) if (moved.site !== whose?.site || moved.token !== whose?.token) this.#to.take(moved);
+    this.#to.take({ ...message, ...whose });
+  }
+
   #greet(hello, whole) {
-    for (const { process, k } of hello.processes ?? []) this.slots.set(String(k), process);
+    for (const { process, k, channels } of hello.processes ?? []) {
+      this.slots.set(String(k), process);
+      if (!k) for (const { channel } of channels ?? []) this.#private.add(channel);
+    }
     for (const token of hello.removed ?? []) this.numbers.delete(token);
-    for (const { channel, position } of hello.channels ?? []) if (position) this.listen(channel);
+    for (const { channel, position } of hello.channels ?? []) position ? this.listen(channel) : this.#private.add(channel);
     this.#to.greet(hello, whole);
   }
 
-  // move reads an id: what it says that was not so before is where the event belongs.
+  // move reads an id: among what it says that was not so before is where the event belongs.
   #move(id) {
-    const moved = {};
+    const moves = [];
     let epoch = "";
     const site = (name, at) => {
-      if (this.at.get(name) !== at) Object.assign(moved, { site: name, at });
+      if (this.at.get(name) !== at) moves.push({ site: name, at });
       this.at.set(name, at);
     };
     const process = (token, n) => {
-      if (this.numbers.get(token) !== n) Object.assign(moved, { token, n });
+      if (this.numbers.get(token) !== n) moves.push({ token, n });
       this.numbers.set(token, n);
     };
     for (const item of id.split("~").slice(1)) {
@@ -168,7 +180,7 @@ class Feed {
         site(name, `${epoch || epochOf(this.#from.get(name))}.${item.slice(dot + 1)}`);
       }
     }
-    return moved;
+    return moves;
   }
 }
 
@@ -215,7 +227,7 @@ class Port extends EventTarget {
     this.onerror?.();
   }
 
-  take({ event, data, site, at, token, n, sure, final }) {
+  take({ event = "", data, site, at, token, n, sure, final }) {
     const { place } = this;
     if (site) {
       const own = place.sites.get(site), control = event.startsWith("comet:");
@@ -234,7 +246,7 @@ class Port extends EventTarget {
         place.number = n;
       }
     }
-    this.say(event, data);
+    if (event) this.say(event, data);
   }
 }
 

@@ -84,3 +84,55 @@ func TestSharedRegisterOutlivesItsStream(t *testing.T) {
 		tab.wantHeard("late", "kept")
 	}
 }
+
+// unseen has a tab's event stream bring something that no page listens to.
+func unseen(tab *tab, event string, send func()) {
+	tab.t.Helper()
+	eval[bool](tab, `window.came = false, sources.at(-1).addEventListener("`+event+`", () => window.came = true), true`)
+	send()
+	tab.until(`window.came`)
+}
+
+// A site channel's end after a private value that the tab which leads does not listen to is told to every tab.
+func TestSharedEndAfterUnseen(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 2, "", "chat")
+	leads := tabs[leader(tabs)]
+	unseen(leads, "mine", func() { r.of(leads).send(t, "unseen") })
+	r.posts.Close()
+	for _, tab := range tabs {
+		tab.until(`failed.chat === "end"`)
+	}
+}
+
+// A private value is its own tab's, also after a site channel's that no page listens to, and is not heard again from another leader.
+func TestSharedPrivateAfterUnseen(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	odd, stream := channel.Push[string]()
+	r.add(stream, channel.Config{Name: "odd", Event: "strange"})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 2, "", "chat", "mine")
+	at := leader(tabs)
+	leads, follows := tabs[at], tabs[1-at]
+	say := func() {
+		if err := odd.Send(t.Context(), "unseen"); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, tab := range []*tab{follows, leads} {
+		unseen(leads, "strange", say)
+		r.of(tab).send(t, "a")
+		tab.wantHeard("mine", "a")
+	}
+	r.say("1")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "1")
+		tab.wantHeard("mine", "a")
+	}
+	leads.close()
+	r.of(follows).send(t, "b")
+	follows.wantHeard("mine", "a", "b")
+}
