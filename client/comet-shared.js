@@ -590,11 +590,16 @@ class Share extends Port {
     return [...this.#tabs.keys()].find(id => this.#tabs.get(id).token === token && !this.#tabs.get(id).gone);
   }
 
-  // yield: without a process there are no commands, so the first page that has one takes the lead.
+  // yield: without a process there are no commands, so the first page that has one takes the lead; if it leaves, the next one.
   #yield(id) {
     if (this.#yielded) return;
     this.#yielded = true;
     this.#post("yield", { to: id });
+    this.#hold(id, { signal: this.#life.signal }, done => {
+      done();
+      this.#yielded = false;
+      for (const [other, { gone }] of this.#tabs) if (!gone && other !== id) this.#attach(other);
+    });
   }
 
   #refuse(id) {

@@ -136,3 +136,34 @@ func TestSharedPrivateAfterUnseen(t *testing.T) {
 	r.of(follows).send(t, "b")
 	follows.wantHeard("mine", "a", "b")
 }
+
+// A tab without a process yields the lead to one that dies while it joins: the next one has it.
+func TestSharedYieldsAgain(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	s := newSession(t)
+	first := f.shared(s, 1, "", "chat")[0]
+	first.expect("410")
+	r.of(first).process.Close()
+	first.until(`failed[""] === "ProcessGone gone" && comet.state === "open"`)
+	eval[bool](first, `window.said = [], window.radio = new BroadcastChannel("comet /comet " + new URL(url, location).searchParams.get("g") + " 0"),
+		radio.onmessage = ({ data: { type } }) => said.push(type), true`)
+
+	dies := f.load(s, "/?shared")
+	eval[bool](dies, `Object.defineProperty(BroadcastChannel.prototype, "onmessage", { set() {} }), begin({}, "chat"), true`) // it hears nothing
+	first.until(`said.includes("yield")`)
+	later := f.page(s, "/?shared", "", "chat", "mine")
+	first.until(`said.filter(type => type === "join").length === 2`)
+	dies.close()
+	later.until(`comet.state === "open"`)
+	if eval[bool](later, `states.some(s => s.why === "stalled")`) {
+		t.Error("it was left alone until its watchdog looked")
+	}
+	r.of(later).send(t, "a")
+	later.wantHeard("mine", "a")
+	r.say("1")
+	for _, tab := range []*tab{first, later} {
+		tab.wantHeard("chat", "1")
+	}
+}
