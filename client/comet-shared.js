@@ -516,6 +516,8 @@ class Share extends Port {
       else if (gone || !this.#feed.numbers.has(token)) this.#attach(id);
       else this.#welcome(id, undefined, null); // the server has lost all of them, and says so next
     }
+    // What was registered, and its hello lost with the connection, the browser did not ask for.
+    for (const [name, at] of this.place.sites) if (!this.#feed.at.has(name)) this.doubt(name, at);
   }
 
   #added(greeted, whole) {

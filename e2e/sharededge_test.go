@@ -167,3 +167,28 @@ func TestSharedYieldsAgain(t *testing.T) {
 		tab.wantHeard("chat", "1")
 	}
 }
+
+// A site channel whose hello was lost with the connection is registered again when the browser has another one.
+func TestSharedHelloIsLost(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	sender, stream := channel.Push[string]()
+	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	f := newGate(t, r)
+	tab := f.shared(newSession(t), 1, "", "chat")[0]
+	eval[bool](tab, `window.post = fetch, window.answered = 0, window.fetch = (...args) => post(...args).finally(() => answered++), true`)
+	f.silent.Store(true)
+	eval[bool](tab, `hear("late"), true`)
+	tab.until(`answered === 2`) // the register, and what makes sure of its place
+	f.cut()
+	if err := sender.Send(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	f.silent.Store(false)
+	tab.wantHeard("late", "a")
+	if n := eval[int](tab, `sources.length`); n != 1 {
+		t.Errorf("the page opened %d event streams: the browser's own was to come back", n)
+	}
+}
