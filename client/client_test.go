@@ -131,6 +131,9 @@ func TestFiles(t *testing.T) {
 // that the test moves.
 func TestActivity(t *testing.T) { inNode(t, "testdata/activity.test.mjs") }
 
+// What ends a Comet or a channel, and what a page does when it hears of it.
+func TestEnds(t *testing.T) { inNode(t, "testdata/ends.test.mjs") }
+
 // Sends: their order and numbers, what is repeated and when, what is refused.
 func TestSending(t *testing.T) { inNode(t, "testdata/send.test.mjs") }
 

@@ -162,15 +162,14 @@ export class Comet extends EventTarget {
   #phase = 0; // of the source: 1 when it is open, 2 after its hello, 0 again when it fails
   #homes = new Map();
   #heard = new Map(); // what hello said of each channel
-  #process = ""; // the page's, while it is carried
+  #process = false; // whether the page's own is carried
   #without; // why there is none
   #failures = 0;
   #silence = 30_000;
   #away = false; // between pagehide and pageshow, freeze and resume
   #idleSince = 0;
-  #timer;
+  #timer; // of the watchdog, or of the next attempt
   #hiding;
-  #watchdog;
   #life = new AbortController();
 
   constructor(url, options) {
@@ -206,12 +205,12 @@ export class Comet extends EventTarget {
     this.#failures = 0;
     this.#set("connecting");
     this.#open();
+    this.#look();
   }
 
   activate() {
-    if (this.state === "closed") return;
-    if (this.state !== "open") this.restart();
-    this.#look();
+    if (this.state === "open") this.#look();
+    else this.restart();
   }
 
   close() {
@@ -223,6 +222,7 @@ export class Comet extends EventTarget {
   // Idle, it looks what there is; otherwise it stays.
   #open() {
     this.#shut();
+    if (this.state === "closed") return; // by a listener
     this.#phase = 0;
     const { EventSource, withCredentials } = this.options;
     const source = this.#source = new EventSource(
@@ -239,7 +239,6 @@ export class Comet extends EventTarget {
 
   #shut() {
     clearTimeout(this.#timer);
-    clearTimeout(this.#watchdog);
     this.#source?.close();
     this.#source = null;
   }
@@ -257,8 +256,8 @@ export class Comet extends EventTarget {
     this.#shut();
     if (this.#failures >= this.options.retries) return this.#stop("paused", why);
     const pause = this.#pause(this.#failures++);
-    this.#set("connecting", why, pause);
     this.#timer = setTimeout(() => this.#open(), pause);
+    this.#set("connecting", why, pause);
   }
 
   #pause(failures) {
@@ -268,8 +267,8 @@ export class Comet extends EventTarget {
 
   // A planned absence is no silence.
   #watch(absence = 0) {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#again("stalled"), this.#silence + absence);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#again("stalled"), this.#silence + absence);
   }
 
   #stop(state, why) {
@@ -297,28 +296,26 @@ export class Comet extends EventTarget {
     if (type === "pagehide" || type === "freeze") {
       this.#away = true;
       this.#stop("paused", type);
-    } else if (type === "pageshow" || type === "resume") {
-      this.#away = false;
-      this.#look();
-    } else if (this.#away) return; // a page that leaves is hidden, too
-    else if (type === "visibilitychange") this.#look();
-    else if (this.state !== "open" && this.state !== "idle") this.activate();
+    } else if (!(this.#away &&= type !== "pageshow" && type !== "resume")) { // a page that leaves is hidden, too
+      if (type === "online" && this.state === "connecting") this.restart();
+      else this.#look();
+    }
   };
 
   #look() {
     clearTimeout(this.#hiding);
-    const { state } = this, { idleAfter } = this.options;
+    const { idleAfter } = this.options;
     if (!document.hidden || idleAfter === Infinity) {
-      if (state === "idle" || !this.#source) this.restart();
-    } else if (state === "paused") this.#idle(true);
-    else if (state !== "idle") this.#hiding = setTimeout(() => this.#idle(), idleAfter);
+      if (this.state === "idle" || !this.#source) this.restart();
+    } else if (this.state === "paused") this.#idle(true);
+    else if (this.state !== "idle") this.#hiding = setTimeout(() => this.#idle(), idleAfter);
   }
 
   #idle(now) {
     const poll = this.options.idlePoll;
     if (this.state !== "idle") this.#idleSince = Date.now();
     this.#stop(poll ? "idle" : "paused", "hidden");
-    if (!poll) return;
+    if (this.state !== "idle") return;
     const [a, b, c] = poll;
     this.#timer = setTimeout(() => this.#open(), now ? 0 : Math.min(a * (Date.now() - this.#idleSince) + b, c));
   }
@@ -341,35 +338,30 @@ export class Comet extends EventTarget {
   };
 
   #control(type, notice) {
-    const { channel, reason, resume, final } = notice;
+    const { channel, process, reason, resume, final } = notice;
     const home = this.#homes.get(channel);
-    switch (type) {
-      case "hello":
-        return this.#hello(notice);
-      case "away":
-        return this.#watch(notice.retry);
-      case "full":
-        if (!final) return home?.take({ error: new ChannelFull(channel, reason, resume) });
-        return this.#lose(channel, new ChannelFull(channel, reason));
-      case "gone":
-      case "superseded":
-        this.#process = "";
-        this.#without = type;
-        for (const name of this.#homes.keys()) {
-          if (!this.#heard.get(name)?.position) this.#lose(name, closing(name, type));
-        }
-        this.dispatchEvent(failure(closing("", type)));
-        return this.#over(type);
-    }
-    if (!channel) {
+    if (type === "hello") return this.#hello(notice);
+    if (type === "away") return this.#watch(notice.retry);
+    if (process) {
+      if (this.#without) return; // each event stream says it again
+      this.#process = false;
+      this.#without = type;
+      for (const name of this.#homes.keys()) {
+        if (!this.#heard.get(name)?.position) this.#lose(name, closing(name, type));
+      }
+      this.dispatchEvent(failure(closing("", type)));
+    } else if (!channel) {
       this.dispatchEvent(failure(closing("", reason)));
       return this.#finish(reason, true);
-    }
-    if (this.#heard.get(channel)?.left) {
+    } else if (type === "full") {
+      home?.take({ error: new ChannelFull(channel, reason, resume), final });
+      if (!final) return;
+      this.#lose(channel);
+    } else if (this.#heard.get(channel)?.left) {
       this.#heard.delete(channel);
       if (home) this.#settle(home);
     } else this.#lose(channel, reason === "end" ? null : closing(channel, reason));
-    this.#over(reason);
+    this.#over(process ? type : reason);
   }
 
   #hello({ heartbeat, processes = [], channels = [] }) {
@@ -379,12 +371,12 @@ export class Comet extends EventTarget {
       this.#phase = 2;
       this.#failures = 0;
       this.#heard.clear();
-      this.#process = "";
+      this.#process = false;
     }
-    for (const { process, k, channels = [] } of processes) {
-      if (k) continue;
-      this.#process = process;
-      for (const heard of channels) this.#heard.set(heard.channel, heard);
+    for (const own of processes) {
+      if (own.k) continue;
+      this.#process = true;
+      channels = [...(own.channels ?? []), ...channels];
     }
     for (const heard of channels) {
       this.#heard.set(heard.channel, heard);
@@ -396,7 +388,7 @@ export class Comet extends EventTarget {
 
   // over ends what has nothing left to hear.
   #over(why) {
-    if (this.#process || [...this.#heard.values()].some(heard => heard.position)) return;
+    if (!this.#without || [...this.#heard.values()].some(heard => heard.position)) return;
     this.#finish(why, true);
   }
 
@@ -414,11 +406,11 @@ export class Comet extends EventTarget {
     const heard = this.#heard.get(name);
     home.pull = heard?.pull;
     if (heard) return this.#ask(home); // of one that was left, nothing is asked until the server has said so
-    if (home.registered) return;
     // Where nothing at all is heard, what comes next says why.
     if (!this.#process) return this.#without && this.#heard.size && this.#lose(name, closing(name, this.#without));
-    home.registered = true;
-    const { state } = await this.#command({ register: `${name}@${from}` });
+    this.#heard.set(name, {}); // until the next event stream's hello, which may not know it
+    const { state, position } = await this.#command({ register: `${name}@${from}` });
+    home.from = position ?? from;
     if (!state || state === "closed") this.#lose(name, closing(name, "unavailable"));
   }
 
@@ -435,7 +427,7 @@ export class Comet extends EventTarget {
 
   #leave({ name }) {
     this.#homes.delete(name);
-    if (!this.#process) return;
+    if (this.#without) return;
     this.#heard.set(name, { left: true });
     this.#command({ close: name });
   }
