@@ -17,7 +17,7 @@ const all = new WeakMap();
 export function sending(comet) {
   if (!all.has(comet)) all.set(comet, new Map());
   const inboxes = all.get(comet);
-  return (name, ...values) => {
+  return async (name, ...values) => {
     if (!inboxes.has(name)) inboxes.set(name, new Inbox(comet, name));
     return inboxes.get(name).send(values.map(value => JSON.stringify(value)));
   };

@@ -129,3 +129,7 @@ test("an answer that is not Comet's, and helps nobody to try again", async () =>
   play([404, "not found"]);
   await assert.rejects(sending(new Comet())("a", 1), refused(404, { message: "answered 404" }));
 });
+
+test("what JSON cannot say is refused by the promise", async () => {
+  await assert.rejects(sending(new EventTarget())("chat", 1n), TypeError);
+});
