@@ -136,6 +136,8 @@ func commandStatus(code string) int {
 		return fiber.StatusRequestEntityTooLarge
 	case "invalid":
 		return fiber.StatusUnprocessableEntity
+	case "failed":
+		return fiber.StatusInternalServerError
 	}
 	return fiber.StatusBadRequest
 }

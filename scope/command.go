@@ -29,7 +29,8 @@ type CommandError struct {
 	// Code is bad (not a command), gone (no such process, channel or inbox), refused
 	// (a bound, or who may not), conflict (not now), busy (one waits already, or too
 	// fast), away (the node that has the process does not answer now: it was done, or
-	// not); and of a send invalid, large, or full (there is no room now).
+	// not); and of a send invalid, large, full (there is no room now), or failed (the
+	// app did, after some values were taken).
 	Code    string
 	Message string
 	// Expected is the number that the next pull or send has to have; 0 elsewhere.

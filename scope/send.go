@@ -2,6 +2,7 @@ package scope
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -152,25 +153,31 @@ func (p *ClientProcess) give(ctx context.Context, i *Inbox, s *sending, n uint64
 	all.name, all.number, all.first = i.spec.Name, n, skip
 	taken, err := i.take(ctx, all)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err == nil {
-		if n > 0 {
-			s.last, s.begun = n, 0
-		}
-		return Reply{State: "taken", N: n}, nil
-	}
-	if n > 0 {
+	switch {
+	case n == 0:
+	case err == nil:
+		s.last, s.begun = n, 0
+	default:
 		s.begun = skip + taken
 	}
-	return Reply{}, located(err, skip, taken)
+	p.mu.Unlock()
+	if err == nil {
+		return Reply{State: "taken", N: n}, nil
+	}
+	return Reply{}, p.located(err, skip, taken)
 }
 
 // located says in an error of Take which of the command's values it is of, where
-// an earlier try had taken some already.
-func located(err error, skip, taken int) error {
+// an earlier try had taken some already. Where some are taken the page has to be
+// told how many, of an app's failure too: its next send passes over them.
+func (p *ClientProcess) located(err error, skip, taken int) error {
 	told, ok := err.(*CommandError)
 	if !ok {
-		return err
+		if skip+taken == 0 || errors.Is(err, ErrShutdown) {
+			return err
+		}
+		p.site.getHooks().Logger.Error("comet: a command failed", "error", err)
+		told = &CommandError{Code: "failed", Message: "the command failed; the server's log says why"}
 	}
 	moved := *told
 	moved.Taken = skip + taken

@@ -104,6 +104,33 @@ func TestSend(t *testing.T) {
 	d.want(t)
 }
 
+// TestSendFailsInTheMiddle: of the app's own failure, too, a page is told how many
+// of its values are taken, for its next send under that number passes over them.
+func TestSendFailsInTheMiddle(t *testing.T) {
+	k := newKit(t)
+	var taken []string
+	k.inbox(k.site, scope.InboxSpec{Name: "votes", Take: func(_ context.Context, s scope.Sent) (int, error) {
+		for i, value := range s.Values {
+			if string(value) == "bad" {
+				return i, errors.New("disk on fire")
+			}
+			taken = append(taken, string(value))
+		}
+		return len(s.Values), nil
+	}})
+	tb := newTab(t, k.site, "s", k.process("s"))
+	if r := tb.refusedSend("failed", "n", "1", "value", "a", "value", "bad"); r.Taken != 1 || strings.Contains(r.Message, "fire") {
+		t.Fatalf("%d are taken, and it says %q", r.Taken, r.Message)
+	}
+	tb.sends(scope.Reply{State: "taken", N: 1}, "n", "1", "value", "", "value", "b")
+	if _, err := tb.command("send", "votes", "n", "2", "value", "bad"); err == nil || !strings.Contains(err.Error(), "fire") {
+		t.Fatalf("%v, want what the app said: nothing is taken", err)
+	}
+	if want := []string{"a", "b"}; !slices.Equal(taken, want) {
+		t.Fatalf("taken were %q, want %q", taken, want)
+	}
+}
+
 // TestSendNumbers proves rule 18: with n each send is taken once, whatever is
 // repeated, and goes on where it broke off.
 func TestSendNumbers(t *testing.T) {
