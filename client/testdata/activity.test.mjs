@@ -1,44 +1,7 @@
 // The clocks of comet.js, by a page and an EventSource that are driven from here. What browsers do is in e2e.
 import { test, mock } from "node:test";
 import assert from "node:assert/strict";
-
-const page = new EventTarget();
-globalThis.document = page;
-globalThis.addEventListener = page.addEventListener.bind(page);
-globalThis.CustomEvent ??= class extends Event {
-  constructor(type, { detail }) {
-    super(type);
-    this.detail = detail;
-  }
-};
-page.hidden = false;
-
-// A Source is opened by comet.js; the test says what happens to it.
-class Source extends EventTarget {
-  static all = [];
-  readyState = 0;
-  constructor(url) {
-    super();
-    this.url = url;
-    Source.all.push(this);
-  }
-  close() {
-    this.readyState = 2;
-  }
-  hello(heartbeat = 15000) {
-    this.readyState = 1;
-    this.onopen?.();
-    this.event("comet:hello", { version: 1, heartbeat, channels: [{ channel: "chat", position: "e.0" }] });
-  }
-  event(type, data, lastEventId = "") {
-    if (this.readyState < 2) this.dispatchEvent(new MessageEvent(type, { data: JSON.stringify(data), lastEventId }));
-  }
-  fail(readyState) {
-    this.readyState = readyState;
-    this.onerror();
-  }
-}
-const last = () => Source.all.at(-1);
+import { page, hide, Source, last } from "./page.mjs";
 
 mock.timers.enable({ apis: ["setTimeout", "Date"] });
 const { connect } = await import("../comet.js");
@@ -56,11 +19,6 @@ function opened(ms) {
   const before = Source.all.length;
   mock.timers.tick(ms);
   return Source.all.length - before;
-}
-
-function hide(hidden) {
-  page.hidden = hidden;
-  page.dispatchEvent(new Event("visibilitychange"));
 }
 
 function begin(options) {
@@ -95,7 +53,7 @@ test("what hello says of silence holds from hello on", () => {
   const comet = begin();
   last().fail(2);
   opened(1000);
-  last().hello(1000);
+  last().hello({ heartbeat: 1000 });
   mock.timers.tick(1999);
   assert.equal(comet.state, "open");
   mock.timers.tick(1);

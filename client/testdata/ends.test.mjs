@@ -2,42 +2,7 @@
 
 import { test, mock } from "node:test";
 import assert from "node:assert/strict";
-
-const page = new EventTarget();
-page.hidden = false;
-globalThis.document = page;
-globalThis.addEventListener = page.addEventListener.bind(page);
-globalThis.CustomEvent ??= class extends Event {
-  constructor(type, { detail }) {
-    super(type);
-    this.detail = detail;
-  }
-};
-
-class Source extends EventTarget {
-  static all = [];
-  readyState = 0;
-  constructor(url) {
-    super();
-    this.url = url;
-    Source.all.push(this);
-  }
-  close() {
-    this.readyState = 2;
-  }
-  hello(said = {}) {
-    this.readyState = 1;
-    this.onopen?.();
-    this.event("comet:hello", { heartbeat: 15000, channels: [{ channel: "chat", position: "e.0" }], ...said });
-  }
-  event(type, data) {
-    this.dispatchEvent(new MessageEvent(type, { data: JSON.stringify(data) }));
-  }
-  fail(readyState) {
-    this.readyState = readyState;
-    this.onerror();
-  }
-}
+import { page, hide, Source, last } from "./page.mjs";
 
 const posts = [];
 globalThis.fetch = async (url, { body }) => {
@@ -49,7 +14,7 @@ mock.timers.enable({ apis: ["setTimeout", "Date"] });
 const { connect } = await import("../comet.js");
 const site = "/comet?v=1&c=chat@e.0", own = "/comet?v=1&p=token&c=chat@e.0";
 const processes = [{ process: "token", k: 0, channels: [{ channel: "mine" }] }];
-const last = () => Source.all.at(-1), settled = () => new Promise(setImmediate);
+const settled = () => new Promise(setImmediate);
 const open = (url, options) => connect(url, { EventSource: Source, ...options });
 
 test("closed by a listener of its state it stays closed", () => {
@@ -58,8 +23,7 @@ test("closed by a listener of its state it stays closed", () => {
     last().hello();
     comet.addEventListener("state", e => e.detail.state === state && comet.close());
     if (state === "idle") {
-      page.hidden = true;
-      page.dispatchEvent(new Event("visibilitychange"));
+      hide(true);
       mock.timers.tick(1000);
     } else last().fail(2);
     page.hidden = false;
@@ -86,8 +50,7 @@ test("restarted by a listener of its state it is not opened a second time", () =
 test("restarted while it is hidden it becomes idle again", () => {
   const comet = open(site, { idleAfter: 1000 });
   last().hello();
-  page.hidden = true;
-  page.dispatchEvent(new Event("visibilitychange"));
+  hide(true);
   mock.timers.tick(1000);
   assert.equal(comet.state, "idle");
   comet.restart();
