@@ -74,15 +74,13 @@ class Channel extends EventTarget {
     this.#readers.add(reader);
     try {
       for (;;) {
-        if (items.length) {
-          const { value, error } = items.shift();
-          if (error) throw error;
+        const item = items.shift() ?? this.#over;
+        if (item) {
+          if (item.error) throw item.error;
+          if (item.final) return;
           left = true;
-          yield value;
+          yield item.value;
           left = false;
-        } else if (this.#over) {
-          if (this.#over.error) throw this.#over.error;
-          return;
         } else {
           await new Promise(wake => {
             reader.wake = wake;
@@ -155,14 +153,13 @@ const defaults = {
 const controls = ["hello", "hb", "full", "end", "closed", "gone", "superseded", "away"];
 
 export class Comet extends EventTarget {
-  state = "connecting";
+  state = "paused"; // until the constructor has looked
   why = "";
   #source = null;
   #last = ""; // the newest id
-  #phase = 0; // of the source: 1 when it is open, 2 after its hello, 0 again when it fails
+  #phase = 0; // of the source: 1 when it is open, 2 after its hello, 3 with the page's own process, 0 again when it fails
   #homes = new Map();
   #heard = new Map(); // what hello said of each channel
-  #process = false; // whether the page's own is carried
   #without; // why there is none
   #failures = 0;
   #silence = 30_000;
@@ -180,8 +177,7 @@ export class Comet extends EventTarget {
     for (const type of ["visibilitychange", "pagehide", "pageshow", "freeze", "resume", "online"]) {
       addEventListener(type, this.#page, { signal: this.#life.signal, capture: true }); // on their way to the document
     }
-    if (document.hidden && this.options.idleAfter < Infinity) this.#idle(true);
-    else this.#open();
+    this.#look();
   }
 
   channel(name, { from = "-0", event = name, parse = this.options.parse } = {}) {
@@ -224,6 +220,8 @@ export class Comet extends EventTarget {
     this.#shut();
     if (this.state === "closed") return; // by a listener
     this.#phase = 0;
+    // The process stays with the page that superseded this one: a new EventSource would take it back. No item follows its own.
+    if (this.#without) this.#last = this.#last.replace(/~-.*/, "~-");
     const { EventSource, withCredentials } = this.options;
     const source = this.#source = new EventSource(
       this.url + "&pull=ask" + (this.state === "idle" ? "&wait=no" : "") + (this.#last && "&after=" + encodeURIComponent(this.#last)),
@@ -344,7 +342,7 @@ export class Comet extends EventTarget {
     if (type === "away") return this.#watch(notice.retry);
     if (process) {
       if (this.#without) return; // each event stream says it again
-      this.#process = false;
+      this.#phase = 2;
       this.#without = type;
       for (const name of this.#homes.keys()) {
         if (!this.#heard.get(name)?.position) this.#lose(name, closing(name, type));
@@ -371,11 +369,10 @@ export class Comet extends EventTarget {
       this.#phase = 2;
       this.#failures = 0;
       this.#heard.clear();
-      this.#process = false;
     }
     for (const own of processes) {
       if (own.k) continue;
-      this.#process = true;
+      this.#phase = 3;
       channels = [...(own.channels ?? []), ...channels];
     }
     for (const heard of channels) {
@@ -407,7 +404,7 @@ export class Comet extends EventTarget {
     home.pull = heard?.pull;
     if (heard) return this.#ask(home); // of one that was left, nothing is asked until the server has said so
     // Where nothing at all is heard, what comes next says why.
-    if (!this.#process) return this.#without && this.#heard.size && this.#lose(name, closing(name, this.#without));
+    if (this.#phase < 3) return this.#without && this.#heard.size && this.#lose(name, closing(name, this.#without));
     this.#heard.set(name, {}); // until the next event stream's hello, which may not know it
     const { state, position } = await this.#command({ register: `${name}@${from}` });
     home.from = position ?? from;

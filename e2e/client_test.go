@@ -304,19 +304,25 @@ func clientBackForward(t *testing.T, in string) {
 	}
 }
 
-// Rule 11: a duplicated page takes the process over, and the older one is told, once, and does not come back.
+// Rule 11: a duplicated page takes the process over, and the older one is told, once, and does not come back, not even
+// by a new EventSource for its site channels.
 func TestClientSuperseded(t *testing.T) {
 	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
 	f := newGate(t, r)
-	tab := f.page(newSession(t), "/", "", "mine")
+	tab := f.page(newSession(t), "/", "", "mine", "chat")
 	tab.until(`comet.state === "open"`)
 	eval[bool](tab, `window.second = lib.connect(url), true`)
 	tab.until(`second.state === "open" && failed.mine === "ChannelClosed superseded"`)
-	r.say("1")
 	eval[bool](tab, `(async () => { for await (const v of second.channel("mine")) heard.mine.push(v); })(), true`)
 	r.of(tab).send(t, "a")
 	tab.wantHeard("mine", "a")
+	eval[bool](tab, `comet.restart(), true`)
+	tab.until(`comet.state === "open"`)
+	r.say("1")
+	tab.wantHeard("chat", "1")
+	r.of(tab).send(t, "b")
+	tab.wantHeard("mine", "a", "b")
 }
 
 // What the URL does not name is registered, without a new connection; what is not to be had says so.

@@ -102,6 +102,20 @@ test("superseded is told once, however often the server says it", () => {
   comet.close();
 });
 
+test("a new event stream of a superseded page leaves the process to the newer one", () => {
+  const comet = open(own);
+  last().hello({ processes });
+  last().event("comet:superseded", { process: "token", reason: "newer" }, "_abc~0.5~-1.7");
+  comet.restart();
+  assert.equal(new URLSearchParams(last().url).get("after"), "_abc~0.5~-");
+  last().hello();
+  last().event("chat", "hello", "_abc~0.6~-1.7"); // the server's ids keep its place
+  last().fail(2);
+  comet.restart();
+  assert.equal(new URLSearchParams(last().url).get("after"), "_abc~0.6~-");
+  comet.close();
+});
+
 test("a register whose hello was lost is repeated, from the position that it was answered with", async () => {
   posts.length = 0;
   const comet = open(own);
