@@ -50,6 +50,11 @@ type processEvent struct {
 	data       []byte
 }
 
+// greeted is what aChannel says.
+func (e *processEvent) greeted() greetedChannel {
+	return greetedChannel{Channel: e.channel, Event: eventBeside(e.channel, e.event), Pull: e.pull}
+}
+
 // A carrier is who carries a process of this node to its tab: an event stream's
 // reader, or the relay of another node. Its methods never block.
 type carrier interface {

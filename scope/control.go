@@ -70,8 +70,29 @@ type greetedProcess struct {
 // heard, or of a private one, which has no position.
 type greetedChannel struct {
 	Channel  string           `json:"channel"`
+	Event    *string          `json:"event,omitempty"` // of its values, where that is not Channel; "": none
 	Position *engine.Position `json:"position,omitempty"`
 	Pull     bool             `json:"pull,omitempty"` // it is read on demand
+}
+
+func (s *Spec) greeted() greetedChannel {
+	return greetedChannel{Channel: s.Name, Event: eventBeside(s.Name, s.Event), Pull: s.Kind == Pull}
+}
+
+// eventBeside is what a hello has to say of an event name.
+func eventBeside(channel, event string) *string {
+	if event == channel {
+		return nil
+	}
+	return &event
+}
+
+// event returns the event name, empty for none.
+func (c *greetedChannel) event() string {
+	if c.Event == nil {
+		return c.Channel
+	}
+	return *c.Event
 }
 
 func (s *Site) newGreeting() greeting {

@@ -143,10 +143,6 @@ func (h *hearing) greeting() (channels []greetedChannel) {
 	return channels
 }
 
-func (s *Spec) greeted() greetedChannel {
-	return greetedChannel{Channel: s.Name, Pull: s.Kind == Pull}
-}
-
 // drained implements carried.
 func (h *hearing) drained(k uint64) {
 	if !h.reads || !h.paced {

@@ -38,7 +38,8 @@ func (l *lodging) clashes(string) bool { return false }
 // greet implements carrier.
 func (l *lodging) greet(channel greetedChannel) {
 	l.process.mu.Lock()
-	l.fresh = append(l.fresh, processEvent{channel: channel.Channel, pull: channel.Pull})
+	event := channel.event()
+	l.fresh = append(l.fresh, processEvent{channel: channel.Channel, event: event, unnamed: event == "", pull: channel.Pull})
 	l.process.mu.Unlock()
 	l.wake()
 }
@@ -126,9 +127,18 @@ func (n *node) attaches(u *unparcel) []byte {
 	channels := l.greeting()
 	reply = reply.number(uint64(len(channels)))
 	for _, c := range channels {
-		reply = reply.flags(c.Pull).text(c.Channel)
+		reply = c.parcel(reply)
 	}
 	return reply
+}
+
+// parcel writes what unpackGreeted reads.
+func (c *greetedChannel) parcel(p parcel) parcel {
+	p = p.flags(c.Pull, c.Event == nil).text(c.Channel)
+	if c.Event != nil {
+		p = p.text(*c.Event)
+	}
+	return p
 }
 
 // enter has the relay carry the process from number on, or tells what is in the way.

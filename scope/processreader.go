@@ -75,7 +75,7 @@ func (r *processReader) next(b *sse.Batch) bool {
 		r.write(b, &e)
 	case aChannel:
 		r.silence([]greetedChannel{{Channel: e.channel}})
-		r.stream.sayHello(b, greeting{Channels: []greetedChannel{{Channel: r.suffixed(e.channel), Pull: e.pull}}})
+		r.stream.sayHello(b, greeting{Channels: []greetedChannel{r.here(e.greeted())}})
 	case attached:
 		r.begin(t, e.generation, e.number)
 		g := r.greeting()
@@ -178,9 +178,17 @@ func (r *processReader) leave() {
 
 func (r *processReader) wake() { r.stream.Wake() }
 
-func (r *processReader) greet(channel greetedChannel) {
-	channel.Channel = r.suffixed(channel.Channel)
-	r.stream.greetChannel(channel)
+func (r *processReader) greet(channel greetedChannel) { r.stream.greetChannel(r.here(channel)) }
+
+// here is what is told of a channel outside of its process's own greeting.
+func (r *processReader) here(c greetedChannel) greetedChannel {
+	event := c.event()
+	c.Channel = r.suffixed(c.Channel)
+	if event != "" {
+		event = r.suffixed(event)
+	}
+	c.Event = eventBeside(c.Channel, event)
+	return c
 }
 
 func (r *processReader) clashes(name string) bool {

@@ -216,10 +216,7 @@ func (r *relay) begin(body *unparcel) error {
 		if body.bad {
 			break
 		}
-		var c greetedChannel
-		body.flags(&c.Pull)
-		c.Channel = body.text()
-		channels = append(channels, c)
+		channels = append(channels, unpackGreeted(body))
 	}
 	if body.bad {
 		return errAway
@@ -244,6 +241,16 @@ func (r *relay) begin(body *unparcel) error {
 		r.stream.Wake()
 	}
 	return nil
+}
+
+func unpackGreeted(u *unparcel) (c greetedChannel) {
+	var same bool
+	u.flags(&c.Pull, &same)
+	c.Channel = u.text()
+	if !same {
+		c.Event = eventBeside(c.Channel, u.text())
+	}
+	return c
 }
 
 // hear takes the owner's news.
@@ -284,7 +291,7 @@ func (r *relay) learn(events []relayed) {
 	for _, e := range events {
 		switch name := e.event.channel; {
 		case e.told == aChannel:
-			r.channels = append(slices.Clip(r.channels), greetedChannel{Channel: name, Pull: e.event.pull})
+			r.channels = append(slices.Clip(r.channels), e.event.greeted())
 		case e.event.kind != mailbox.Data:
 			r.channels = slices.DeleteFunc(slices.Clone(r.channels), func(c greetedChannel) bool { return c.Channel == name })
 		}

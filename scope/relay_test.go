@@ -22,7 +22,8 @@ func TestRelay(t *testing.T) {
 		p := c.kits[0].process("s")
 		a := c.kits[0].private(p, scope.Spec{Name: "a"})
 		c.kits[0].put(a, "1", "2")
-		tb := newTab(t, c.kits[0].site, "s", p, a)
+		tb := newTab(t, c.kits[0].site, "s", p, a, c.kits[0].private(p, scope.Spec{Name: "named", Event: "event"}),
+			c.kits[0].private(p, scope.Spec{Name: "bare", Unnamed: true}))
 		home := tb.duplicate()
 		home.connect()
 		hello := of(c.hear(home), "comet:hello")[0]
@@ -41,15 +42,15 @@ func TestRelay(t *testing.T) {
 		c.want(c.on(tb, 0), "a")
 		c.kits[0].put(a, "5")
 		c.want(tb, "a", "5")
-		late := c.kits[0].private(p, scope.Spec{Name: "late"})
+		late := c.kits[0].private(p, scope.Spec{Name: "late", Event: "letter"})
 		c.on(tb, 1)
 		c.hear(tb)
 		if _, err := tb.command("register", "late"); err != nil {
 			t.Fatal(err)
 		}
 		c.kits[0].put(late, "x")
-		events = c.want(tb, "late", "x")
-		if got := of(events, "comet:hello"); len(got) != 1 || !strings.Contains(got[0], `"channel":"late"`) {
+		events = c.want(tb, "letter", "x")
+		if got := of(events, "comet:hello"); len(got) != 1 || !strings.Contains(got[0], `"channel":"late","event":"letter"`) {
 			t.Fatalf("hello of what was registered is %q", got)
 		}
 		a.Close()

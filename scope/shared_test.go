@@ -41,6 +41,50 @@ func TestHelloNamesPrivateChannels(t *testing.T) {
 	hello(`{"channel":"soon","pull":true}`)
 }
 
+// TestHelloSaysEventNames proves rule 15: of every channel that is heard, the page's own, an attached page's or the site's, from the
+// first or from a command, hello says under which event name its values come, where that is not the channel's.
+func TestHelloSaysEventNames(t *testing.T) {
+	k := newKit(t)
+	chat, plain := k.channel(scope.Spec{Name: "chat", Event: "line"}), k.channel(scope.Spec{Name: "plain"})
+	k.put(chat, "1", "2")
+	k.channel(scope.Spec{Name: "ticks", Unnamed: true})
+	p, q := k.process("s"), k.process("s")
+	k.private(q, scope.Spec{Name: "mine", Event: "mail"})
+	k.private(q, scope.Spec{Name: "bare", Unnamed: true})
+	tb := newTab(t, k.site, "s", p, k.private(p, scope.Spec{Name: "mine", Event: "mail"}), k.private(p, scope.Spec{Name: "bare", Unnamed: true}),
+		chat, plain)
+	hello := func(want string) {
+		t.Helper()
+		if got := of(tb.hear(), "comet:hello"); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Fatalf("hello is %q, want it to say %s", got, want)
+		}
+	}
+	command := func(form ...string) {
+		t.Helper()
+		if _, err := tb.command(form...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tb.connect()
+	hello(`"channels":[{"channel":"mine","event":"mail"},{"channel":"bare","event":""}]`)
+	command("register", "ticks")
+	hello(`{"channel":"ticks","event":"","position":`)
+	command("register", "chat@-2")
+	hello(`{"channel":"chat","event":"line","position":`)
+	command("attach", q.Token())
+	hello(`"k":1`)
+	command("register", "late", "comet", q.Token())
+	k.private(q, scope.Spec{Name: "late", Event: "letter"})
+	hello(`{"channel":"late@1","event":"letter@1"}`)
+	command("register", "last", "comet", q.Token())
+	k.private(q, scope.Spec{Name: "last", Unnamed: true})
+	hello(`{"channel":"last@1","event":""}`)
+	tb.cut().connect()
+	hello(`"channels":[{"channel":"late","event":"letter"},{"channel":"last","event":""}]`)
+	tb.cut().connect()
+	hello(`{"channel":"plain","position":`)
+}
+
 // TestLook: wait=no brings everything that there is, and ends; an event stream goes
 // on from its id, and a look from an event stream's (rule 2).
 func TestLook(t *testing.T) {

@@ -77,7 +77,9 @@ func (r *siteReader) rewind(ref cursor.Channel) greetedChannel {
 		r.enter(nil)
 		r.full = cmp.Or(full, r.full)
 	}
-	return greetedChannel{Channel: r.name, Position: &at}
+	g := r.channel.spec.greeted()
+	g.Position = &at
+	return g
 }
 
 // next writes at most one event, and reports whether it did.

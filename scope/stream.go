@@ -218,7 +218,7 @@ func (s *EventStream) greet(b *sse.Batch) {
 }
 
 func (r *siteReader) greeting() greetedChannel {
-	g := greetedChannel{Channel: r.name}
+	g := r.channel.spec.greeted()
 	if !r.at.IsZero() {
 		at := r.at
 		g.Position = &at
