@@ -57,7 +57,7 @@ func newRoomOf(t *testing.T, config comet.SiteConfig, size int) *room {
 		t.Fatal(err)
 	}
 	r.posts = posts
-	r.app = fiber.New(fiber.Config{DisableStartupMessage: true})
+	r.app = fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
 	r.app.Use(comet.New(comet.Config{Site: r.site, Retry: 200 * time.Millisecond}))
 	r.app.Get("/", func(c *fiber.Ctx) error {
 		tab, err := r.tab(c)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -23,6 +24,10 @@ type instance struct {
 	port string
 }
 
+// readWithin bounds how long a request takes to come: browsers hold connections ready that ask for nothing, and Fiber's Shutdown waits
+// for them (docs/draining.md).
+const readWithin = 5 * time.Second
+
 // newInstance serves the app when routes has given it some, at an address that is known before: reserve's.
 func newInstance(t *testing.T, addr string, config comet.Config, routes func(app *fiber.App)) *instance {
 	t.Helper()
@@ -30,7 +35,8 @@ func newInstance(t *testing.T, addr string, config comet.Config, routes func(app
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &instance{t: t, site: config.Site, app: fiber.New(fiber.Config{DisableStartupMessage: true}), port: port}
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, ReadTimeout: readWithin})
+	i := &instance{t: t, site: config.Site, app: app, port: port}
 	i.app.Use(comet.New(config))
 	routes(i.app)
 	listener, err := net.Listen("tcp", addr)
