@@ -50,9 +50,15 @@ type processEvent struct {
 	data       []byte
 }
 
-// greeted is what aChannel says.
+// greeted is what aChannel tells of.
 func (e *processEvent) greeted() greetedChannel {
 	return greetedChannel{Channel: e.channel, Event: eventBeside(e.channel, e.event), Pull: e.pull}
+}
+
+// told is the aChannel that tells of c.
+func (c *greetedChannel) told() processEvent {
+	event := c.event()
+	return processEvent{channel: c.Channel, event: event, unnamed: event == "", pull: c.Pull}
 }
 
 // A carrier is who carries a process of this node to its tab: an event stream's
@@ -64,9 +70,6 @@ type carrier interface {
 	// clashes reports whether the process's channel would have the name of a site
 	// channel there. It may be called under the process's lock.
 	clashes(name string) bool
-	// greet tells of a channel that is heard from now on. It is called without
-	// locks.
-	greet(channel greetedChannel)
 	// board is the event stream, for commands.
 	board() board
 }

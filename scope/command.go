@@ -243,18 +243,14 @@ func (c *command) close(name string) (Reply, error) {
 
 func (p *ClientProcess) registerPrivate(name string) (reply Reply, done bool, err error) {
 	p.mu.Lock()
-	channel, current := p.names[name], p.current
-	fresh := channel != nil && !channel.heard
-	if fresh && current != nil && current.by.clashes(name) {
-		p.mu.Unlock()
+	defer p.mu.Unlock()
+	channel := p.names[name]
+	switch {
+	case channel == nil || channel.heard:
+	case p.current != nil && p.current.by.clashes(name):
 		return reply, false, refuse("conflict", "a site channel %s is heard on this event stream", name)
-	}
-	if fresh {
+	default:
 		p.hear(channel)
-	}
-	p.mu.Unlock()
-	if fresh && current != nil {
-		current.by.greet(channel.spec.greeted())
 	}
 	return Reply{State: "heard"}, channel != nil, nil
 }

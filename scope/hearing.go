@@ -8,7 +8,7 @@ import (
 
 // A hearing is one hold on a client process of this node. After it became the
 // process's current one, nothing of it changes but paced, which is under the lock
-// of who calls next.
+// of who calls next, and fresh, which is under the process's.
 type hearing struct {
 	process    *ClientProcess
 	by         carrier
@@ -17,6 +17,8 @@ type hearing struct {
 	presented  uint64 // the number with which the event stream came
 	reads      bool
 	paced      bool // one of the sources reads on when its last value was written
+
+	fresh []greetedChannel // that are heard from now on, and not known to be told
 }
 
 // attach makes h the one that hears the process, in place of an older one, or
@@ -96,10 +98,16 @@ func (h *hearing) next(k uint64) (told, processEvent) {
 	p := h.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return h.nextLocked(k)
+	if len(h.fresh) == 0 || p.current != h {
+		return h.nextLocked(k)
+	}
+	c := h.fresh[0]
+	h.fresh = h.fresh[1:]
+	return aChannel, c.told()
 }
 
-// nextLocked needs the process's lock.
+// nextLocked returns the next event, and passes fresh over. It needs the process's
+// lock.
 func (h *hearing) nextLocked(k uint64) (told, processEvent) {
 	p := h.process
 	switch {

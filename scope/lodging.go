@@ -12,16 +12,15 @@ import (
 // for news is the engine's. The process's lock guards it.
 type lodging struct {
 	hearing
-	node   string         // the relay's
-	relay  uint64         // tells the relays of a node apart
-	wakes  chan struct{}  // one may wait
-	fresh  []processEvent // channels that are heard from now on, and not known to be told
-	told   int            // how many of them the newest answer has
-	given  uint64         // answers
-	turn   chan struct{}  // closed when another question takes the place of the one that waits
-	newest question       // of those that came
-	seen   time.Time      // when that was
-	timer  *wheel.Timer   // for the next one
+	node   string        // the relay's
+	relay  uint64        // tells the relays of a node apart
+	wakes  chan struct{} // one may wait
+	told   int           // how many of the fresh channels the newest answer has
+	given  uint64        // answers
+	turn   chan struct{} // closed when another question takes the place of the one that waits
+	newest question      // of those that came
+	seen   time.Time     // when that was
+	timer  *wheel.Timer  // for the next one
 }
 
 // wake implements carrier.
@@ -34,15 +33,6 @@ func (l *lodging) wake() {
 
 // clashes implements carrier: the names there are not known here.
 func (l *lodging) clashes(string) bool { return false }
-
-// greet implements carrier.
-func (l *lodging) greet(channel greetedChannel) {
-	l.process.mu.Lock()
-	event := channel.event()
-	l.fresh = append(l.fresh, processEvent{channel: channel.Channel, event: event, unnamed: event == "", pull: channel.Pull})
-	l.process.mu.Unlock()
-	l.wake()
-}
 
 // board implements carrier.
 func (l *lodging) board() board { return board{node: l.node, token: l.process.token} }

@@ -161,12 +161,6 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		return nil, fmt.Errorf("%w: channel %s: only a Site has newest channels", ErrBadSpec, spec.Name)
 	}
 	c := newPrivateChannel(p, spec)
-	var wanted *hearing // hears of it
-	defer func() {
-		if wanted != nil {
-			wanted.by.greet(c.spec.greeted())
-		}
-	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.refusal(); err != nil {
@@ -197,7 +191,6 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	if p.wanted[spec.Name] {
 		delete(p.wanted, spec.Name)
 		p.hear(c)
-		wanted = p.current
 	}
 	return &Handle{c}, nil
 }
@@ -267,6 +260,11 @@ func (p *ClientProcess) drop(c *privateChannel) {
 // needs p.mu.
 func (p *ClientProcess) hear(c *privateChannel) {
 	c.heard = true
+	if p.current != nil {
+		p.current.fresh = append(p.current.fresh, c.spec.greeted())
+	} else if p.lodged != nil { // its relay may be heard of again
+		p.lodged.fresh = append(p.lodged.fresh, c.spec.greeted())
+	}
 	if c.spec.Kind == Pull && p.current != nil && p.current.reads {
 		c.ask()
 	}

@@ -178,8 +178,6 @@ func (r *processReader) leave() {
 
 func (r *processReader) wake() { r.stream.Wake() }
 
-func (r *processReader) greet(channel greetedChannel) { r.stream.greetChannel(r.here(channel)) }
-
 // here is what is told of a channel outside of its process's own greeting.
 func (r *processReader) here(c greetedChannel) greetedChannel {
 	event := c.event()

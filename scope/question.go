@@ -152,7 +152,11 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 	}
 	if p.current == &l.hearing && p.over == nil {
 		l.told = len(l.fresh)
-		events = append(l.fresh[:l.told:l.told], events...)
+		tells := make([]processEvent, 0, l.told+len(events))
+		for _, c := range l.fresh {
+			tells = append(tells, c.told())
+		}
+		events = append(tells, events...)
 	}
 	return nothing, events, k
 }

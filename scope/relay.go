@@ -224,11 +224,13 @@ func (r *relay) begin(body *unparcel) error {
 	r.node.list(r)
 	r.mu.Lock()
 	first := !r.attached
-	r.attached, r.channels = true, channels
 	if first {
 		r.number, r.top, r.answers = number, number, 0
 		r.events = append(r.events, relayed{attached, processEvent{generation: generation, number: number}})
+	} else {
+		r.tellNew(channels)
 	}
+	r.attached, r.channels = true, channels
 	left := r.left
 	r.mu.Unlock()
 	if left {
@@ -241,6 +243,17 @@ func (r *relay) begin(body *unparcel) error {
 		r.stream.Wake()
 	}
 	return nil
+}
+
+// tellNew tells of the channels that came to be heard while nobody was asked. It
+// needs r.mu.
+func (r *relay) tellNew(channels []greetedChannel) {
+	for _, c := range channels {
+		known := slices.ContainsFunc(r.channels, func(k greetedChannel) bool { return k.Channel == c.Channel })
+		if !known {
+			r.events = append(r.events, relayed{aChannel, c.told()})
+		}
+	}
 }
 
 func unpackGreeted(u *unparcel) (c greetedChannel) {

@@ -382,6 +382,49 @@ func TestLostGreeting(t *testing.T) {
 	})
 }
 
+// TestRegisterWhileTheRelayIsLost: what was registered while the owner heard nothing of the relay, and so had the tab for away, is told
+// when it hears of it again, before any of its values.
+func TestRegisterWhileTheRelayIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		tb := newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "a"}))
+		c.hear(c.on(tb, 1))
+		late := c.kits[0].private(p, scope.Spec{Name: "late", Event: "letter"})
+		c.kits[0].put(late, "x")
+		stuck := make(chan error)
+		defer close(stuck)
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskNext {
+					return nil, stuck
+				}
+				return nil, nil
+			}
+		})
+		time.Sleep(3 * hold)
+		if p.Active() {
+			t.Fatal("the owner hears of the relay")
+		}
+		if _, err := tb.command("register", "late"); err != nil {
+			t.Fatal(err)
+		}
+		c.views[1].set(func(v *view) { v.faults = nil })
+		var told []string
+		for range 20 {
+			time.Sleep(hold / 4)
+			for _, e := range c.hear(tb) {
+				if e.name != "comet:hb" {
+					told = append(told, e.name+" "+e.data)
+				}
+			}
+		}
+		if len(told) != 2 || !strings.Contains(told[0], `"channel":"late","event":"letter"`) || told[1] != "letter x" {
+			t.Fatalf("heard %q", told)
+		}
+	})
+}
+
 // TestNewerWinsBetweenNodes proves rule 11 there: of two tabs with one page the newer
 // one has the process, wherever both are, and they do not fight.
 func TestNewerWinsBetweenNodes(t *testing.T) {

@@ -230,15 +230,6 @@ func (s *EventStream) close(name string) (heard bool, err error) {
 	return true, nil
 }
 
-// greetChannel tells of a private channel that is heard now.
-func (s *EventStream) greetChannel(channel greetedChannel) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.site.newGreeting()
-	g.Channels = []greetedChannel{channel}
-	s.greetLater(g)
-}
-
 // greetLater says hello with the cursor of that moment. It needs s.mu.
 func (s *EventStream) greetLater(g greeting) {
 	s.said = append(s.said, func(b *sse.Batch) { s.say(b, "hello", g) })
