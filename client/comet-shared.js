@@ -69,14 +69,15 @@ class Place {
 }
 
 // A Feed is an EventSource whose events are told with the page or channel that they are for: token or site, and the number n or
-// the position at which that is then.
+// the position at which that is then. Values are told by channels: those whose they are, whatever their events' names.
 class Feed {
   at = new Map(); // positions of the site channels
   numbers = new Map(); // of the processes, by token
   slots = new Map(); // the processes' tokens, by k
   #from;
   #names;
-  #private = new Set(); // channels of the URL's process
+  #sites = new Map(); // the types of the events that bring each site channel's values
+  #private = new Map(); // those of each process's private channels, by token
   #source;
   #to;
 
@@ -111,16 +112,19 @@ class Feed {
     this.#source.close();
   }
 
-  listen(event) {
-    if (!event.startsWith("comet:")) this.#source.addEventListener(event, this.#value);
+  // listen hears everything that the event stream carries, so that no place moves unseen.
+  #listen(types, { channel, event = channel }, k) {
+    const type = +k ? `${event || channel}@${k}` : event || "message";
+    types.set(channel, type);
+    this.#source.addEventListener(type, this.#value);
   }
 
   #value = ({ type, data, lastEventId }) => {
-    const [event, k = "0"] = type.split("@"), token = this.slots.get(k), moves = this.#move(lastEventId);
-    const own = moves.find(moved => moved.token === token);
-    const site = moves.find(moved => moved.site === event) ?? moves.findLast(moved => moved.site);
-    const bare = (this.#private.has(event) && own) || site || own;
-    this.#tell(moves, k === "0" ? bare : own ?? { token }, { event, data });
+    const moves = this.#move(lastEventId), site = moves.find(moved => this.#sites.get(moved.site) === type);
+    if (site) return this.#tell(moves, site, { channels: [site.site], data });
+    const token = this.slots.get(type.split("@")[1] ?? "0"), channels = [];
+    for (const [channel, of] of this.#private.get(token) ?? []) if (of === type) channels.push(channel);
+    this.#tell(moves, moves.find(moved => moved.token === token) ?? { token }, { channels, data });
   };
 
   #control = ({ type, data, lastEventId }) => {
@@ -137,19 +141,28 @@ class Feed {
     }
   };
 
-  // tell tells whose an event is. What moved besides did so by events that nobody listens to: no event is told of it.
+  // tell tells whose an event is. What moved besides did so without an event.
   #tell(moves, whose, message) {
-    for (const moved of moves) if (moved.site !== whose?.site || moved.token !== whose?.token) this.#to.take(moved);
+    for (const moved of moves) if (moved.site !== whose.site || moved.token !== whose.token) this.#to.take(moved);
     this.#to.take({ ...message, ...whose });
   }
 
   #greet(hello, whole) {
-    for (const { process, k, channels } of hello.processes ?? []) {
+    for (const { process, k, channels = [] } of hello.processes ?? []) {
+      const types = new Map();
       this.slots.set(String(k), process);
-      if (!k) for (const { channel } of channels ?? []) this.#private.add(channel);
+      this.#private.set(process, types);
+      for (const channel of channels) this.#listen(types, channel, k);
     }
-    for (const token of hello.removed ?? []) this.numbers.delete(token);
-    for (const { channel, position } of hello.channels ?? []) position ? this.listen(channel) : this.#private.add(channel);
+    for (const token of hello.removed ?? []) {
+      this.numbers.delete(token);
+      this.#private.delete(token);
+    }
+    for (const greeted of hello.channels ?? []) {
+      const [channel, k = "0"] = greeted.channel.split("@"), event = greeted.event?.split("@")[0];
+      const types = whole || greeted.position ? this.#sites : this.#private.get(this.slots.get(k));
+      this.#listen(types, { channel, event }, k);
+    }
     this.#to.greet(hello, whole);
   }
 
@@ -184,22 +197,15 @@ class Feed {
   }
 }
 
-// A Port is what comet.js takes for an EventSource: it says what is news for its page, and notes how far the page is then.
+// A Port is what comet.js takes for an EventSource: it says what is news for its page, and notes how far the page is then. Values
+// come under their channels' names.
 class Port extends EventTarget {
   readyState = 0;
-  events = new Set();
   heard = new Set(); // the site channels that come without a hole
 
   constructor(place) {
     super();
     this.place = place;
-  }
-
-  addEventListener(type, ...rest) {
-    super.addEventListener(type, ...rest);
-    if (this.events.has(type)) return;
-    this.events.add(type);
-    this.listen?.(type);
   }
 
   // open says hello: with the private channels of the page's process, if it is carried.
@@ -209,16 +215,14 @@ class Port extends EventTarget {
     this.onopen?.();
     this.say("comet:hello", {
       heartbeat: place.heartbeat,
-      processes: place.gone || !channels ? [] : [{ process: place.token, k: 0, channels }],
+      processes: place.gone || !channels ? [] : [{ process: place.token, k: 0, channels: channels.map(named) }],
       channels: [...place.sites].map(([channel, position]) => ({ channel, position })),
     });
   }
 
   say(event, data) {
     if (this.readyState === 2) return;
-    // Of another process an unnamed channel's values come under the channel's name.
-    const type = this.events.has(event) ? event : "message";
-    this.dispatchEvent(new MessageEvent(type, { data: typeof data === "object" ? JSON.stringify(data) : data }));
+    this.dispatchEvent(new MessageEvent(event, { data: typeof data === "object" ? JSON.stringify(data) : data }));
   }
 
   fail(readyState) {
@@ -227,14 +231,15 @@ class Port extends EventTarget {
     this.onerror?.();
   }
 
-  take({ event = "", data, site, at, token, n, sure, final }) {
+  // take takes a message of a Feed: an event, a value of channels, or only how far something is.
+  take({ event, channels = [], data, site, at, token, n, sure, final }) {
     const { place } = this;
     if (site) {
-      const own = place.sites.get(site), control = event.startsWith("comet:");
+      const own = place.sites.get(site);
       if (own === undefined) return;
       if (event === "comet:closed" && !sure && this.doubt?.(site, own)) return;
-      if (control && (event !== "comet:full" || final)) place.sites.delete(site);
-      else if (!this.heard.has(site) || covers(at, own) || !control && epochOf(at) !== epochOf(own)) return;
+      if (event && (event !== "comet:full" || final)) place.sites.delete(site);
+      else if (!this.heard.has(site) || covers(at, own) || !event && epochOf(at) !== epochOf(own)) return;
       else place.sites.set(site, at);
     } else if (token) {
       if (token !== place.token) return;
@@ -247,8 +252,11 @@ class Port extends EventTarget {
       }
     }
     if (event) this.say(event, data);
+    for (const channel of channels) this.say(channel, data);
   }
 }
+
+const named = ({ channel, pull }) => ({ channel, pull });
 
 // A Look is what an idle page opens: an event stream of its own, that ends when everything was said.
 class Look extends Port {
@@ -267,7 +275,6 @@ class Look extends Port {
       },
       fail: () => this.fail(this.#feed.readyState),
     });
-    this.listen = event => this.#feed.listen(event);
   }
 
   close() {
@@ -334,10 +341,6 @@ class Share extends Port {
     this.#radio.close();
   }
 
-  listen() {
-    this.#want();
-  }
-
   // command carries out what concerns the others, too: a site channel that this page takes up or leaves.
   async command({ close, register }) {
     const { sites } = this.place;
@@ -399,7 +402,7 @@ class Share extends Port {
 
   #tab() {
     const { token, number, sites, gone } = this.place;
-    return { token, process: this.place.process(), number, gone, sites: [...sites.keys(), ...this.#pending], events: [...this.events] };
+    return { token, process: this.place.process(), number, gone, sites: [...sites.keys(), ...this.#pending] };
   }
 
   #join() {
@@ -410,10 +413,8 @@ class Share extends Port {
   }
 
   #want() {
-    if (this.#feed) {
-      for (const event of this.events) this.#feed.listen(event);
-      this.#tidy();
-    } else if (this.#leader) this.#post("want", { tab: this.#tab() });
+    if (this.#feed) this.#tidy();
+    else if (this.#leader) this.#post("want", { tab: this.#tab() });
   }
 
   #joined(from, { at, channels, heartbeat }) {
@@ -531,8 +532,7 @@ class Share extends Port {
 
   // privately tells one page of its private channel.
   #privately(channel, token) {
-    const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.place.heartbeat, channels: [channel] }), token };
-    for (const [k, carried] of this.#feed.slots) if (carried === token) this.#feed.listen(channel.channel + (k === "0" ? "" : "@" + k));
+    const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.place.heartbeat, channels: [named(channel)] }), token };
     this.#post("heard", { message });
     this.take(message);
   }
@@ -581,7 +581,7 @@ class Share extends Port {
   #inTurn(token, act) {
     const turn = Promise.resolve(this.#turns.get(token)).then(act);
     this.#turns.set(token, turn);
-    return turn;
+    return turn.finally(() => this.#turns.get(token) === turn && this.#turns.delete(token));
   }
 
   #detach(token) {
@@ -613,17 +613,12 @@ class Share extends Port {
   #welcome(id, k, channels = []) {
     this.#moving.delete(this.#tabs.get(id).token);
     this.#wants(id, { ...this.#tabs.get(id), k });
-    for (const { channel } of channels ?? []) this.#feed.listen(`${channel}@${k}`);
     this.#post("joined", { to: id, at: Object.fromEntries(this.#feed.at), channels, heartbeat: this.place.heartbeat });
   }
 
   #wants(id, tab) {
     const { k } = { ...this.#tabs.get(id), ...tab };
     this.#tabs.set(id, { ...tab, k });
-    for (const event of tab.events) {
-      this.#feed.listen(event);
-      if (k) this.#feed.listen(`${event}@${k}`);
-    }
     this.#tidy();
   }
 

@@ -59,8 +59,6 @@ export interface ChannelOptions<T> {
    * or after a position. Default: with what comes from now on.
    */
   from?: string;
-  /** The event name of the channel's values, where it is not the channel's name; "" for Unnamed. */
-  event?: string;
   /** Reads a value from its text: String for the Text and HTML encodings. Default: the Comet's. */
   parse?: (text: string) => T;
 }

@@ -180,17 +180,16 @@ export class Comet extends EventTarget {
     this.#look();
   }
 
-  channel(name, { from = "-0", event = name, parse = this.options.parse } = {}) {
+  channel(name, { from = "-0", parse = this.options.parse } = {}) {
     let home = this.#homes.get(name);
     if (home) return home.channel;
     home = {
-      name, from, parse, event: event || "message", queue: this.options.queue, pulls: 0,
+      name, from, parse, queue: this.options.queue, pulls: 0,
       ask: () => this.#ask(home),
       leave: () => this.#leave(home),
     };
     home.channel = new Channel(home);
     this.#homes.set(name, home);
-    this.#source?.addEventListener(home.event, this.#hear);
     if (this.#phase > 1) queueMicrotask(() => this.#settle(home));
     if (this.state === "closed") this.#lose(name, closing(name, this.why));
     return home.channel;
@@ -231,7 +230,6 @@ export class Comet extends EventTarget {
     // WebKit opens a source again that was closed when its page comes out of the back-forward cache.
     source.onerror = () => (source === this.#source ? this.#failed() : source.close());
     for (const name of controls) source.addEventListener("comet:" + name, this.#hear);
-    for (const { event } of this.#homes.values()) source.addEventListener(event, this.#hear);
     this.#watch();
   }
 
@@ -324,8 +322,9 @@ export class Comet extends EventTarget {
     this.#last = id || this.#last;
     this.#watch();
     if (type.startsWith("comet:")) return data && this.#control(type.slice(6), JSON.parse(data));
-    for (const home of this.#homes.values()) {
-      if (home.event !== type) continue;
+    for (const [name, { event }] of this.#heard) {
+      const home = this.#homes.get(name);
+      if (event !== type || !home) continue;
       home.asking = false;
       try {
         home.take({ value: home.parse(data), id });
@@ -376,8 +375,9 @@ export class Comet extends EventTarget {
       channels = [...(own.channels ?? []), ...channels];
     }
     for (const heard of channels) {
+      heard.event = (heard.event ?? heard.channel) || "message";
       this.#heard.set(heard.channel, heard);
-      this.#source.addEventListener(heard.channel, this.#hear); // a sign of life, if nothing else
+      this.#source.addEventListener(heard.event, this.#hear); // also what no reader asks for: its ids count
     }
     if (this.state !== "idle") this.#set("open");
     for (const home of this.#homes.values()) this.#settle(home);

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/ocsigo/comet"
@@ -135,6 +136,64 @@ func TestSharedPrivateAfterUnseen(t *testing.T) {
 	leads.close()
 	r.of(follows).send(t, "b")
 	follows.wantHeard("mine", "a", "b")
+}
+
+// What channels are called on the wire is nothing that a page has to know, alone or not: each channel hears its own values, whatever
+// came before that nobody reads.
+func TestClientEventNames(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	say := func(s *channel.Sender[string], text string) {
+		t.Helper()
+		if err := s.Send(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	site := func(config channel.Config) *channel.Sender[string] {
+		s, stream := channel.Push[string]()
+		r.add(stream, config)
+		return s
+	}
+	odd, ticks := site(channel.Config{Name: "odd", Event: "strange"}), site(channel.Config{Name: "ticks", Unnamed: true})
+	s := newSession(t)
+	tabs := append(f.shared(s, 2, "", "chat", "ticks"), f.page(s, "/", "", "chat", "ticks")) // the third one has an event stream of its own
+	private := func(tab *tab, config channel.Config) *channel.Sender[string] {
+		s, stream := channel.Push[string]()
+		if _, err := channel.Create(r.of(tab).process, stream, config); err != nil {
+			t.Fatal(err)
+		}
+		eval[bool](tab, fmt.Sprintf(`hear(%q), true`, config.Name))
+		return s
+	}
+	for i, tab := range tabs {
+		letters := private(tab, channel.Config{Name: "letters", Event: "mail"})
+		say(letters, "a")
+		tab.wantHeard("letters", "a")
+		if i == 2 { // what has no event name can only be told apart by who knows whose it is
+			continue
+		}
+		notes := private(tab, channel.Config{Name: "notes", Unnamed: true})
+		say(odd, "unseen")
+		say(letters, "b")
+		say(notes, "c")
+		say(notes, "d")
+		say(odd, "unseen")
+		say(notes, "e")
+		tab.wantHeard("notes", "c", "d", "e")
+		tab.wantHeard("letters", "a", "b")
+	}
+	say(ticks, "tick")
+	r.say("end")
+	for _, tab := range tabs {
+		tab.wantHeard("chat", "end")
+		tab.wantHeard("ticks", "tick")
+		for _, name := range []string{"letters", "notes"} {
+			if n := eval[int](tab, fmt.Sprintf(`(heard[%q] ?? []).filter(v => v === "tick" || v === "unseen" || v === "end").length`, name)); n > 0 {
+				t.Errorf("%s heard %d values of a site channel", name, n)
+			}
+		}
+	}
 }
 
 // A tab without a process yields the lead to one that dies while it joins: the next one has it.

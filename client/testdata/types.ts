@@ -26,7 +26,7 @@ export async function example(url: string): Promise<void> {
   comet.channel("chat").addEventListener("message", e => console.log(e.data.text, e.lastEventId));
   comet.channel("chat").addEventListener("error", e => console.log(e.error.message));
   const unread: number = await comet.channel("unread").pull();
-  comet.channel("html", { parse: String, event: "fragment", from: "-20" }).close();
+  comet.channel("html", { parse: String, from: "-20" }).close();
   comet.activate();
   comet.restart();
   comet.close();
