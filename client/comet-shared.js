@@ -564,12 +564,12 @@ class Share extends Port {
     if (gone) return this.#welcome(id);
     if (place.gone) return this.#yield(id);
     this.#moving.add(token);
-    const { status } = await this.#inTurn(token, () => {
+    const { status, process } = await this.#inTurn(token, () => {
       const tab = this.#tabs.get(id); // as it is by now
       return tab ? this.#ask({ attach: `${tab.token}.${tab.number}` }) : {};
     });
     if (status === 403) this.#refuse(id);
-    else if (status === 410 && place.gone) this.#yield(id);
+    else if (status === 410 && process !== token) this.#yield(id); // this page's own is gone
     else if (status === 410 && this.#tabs.has(id)) {
       this.#post("told", { to: id, message: { event: "comet:gone", data: JSON.stringify({ process: token, reason: "gone" }), token } });
       this.#tabs.get(id).gone = true;
@@ -633,18 +633,19 @@ class Share extends Port {
   // need has a site channel heard from further back. Without a process there are no commands: it takes another event stream,
   // and what was asked for on one and is closed there is closed.
   async #need(from, { name, at }) {
-    if (this.place.gone) {
-      const asked = `${name}@${at}`;
-      if (!this.#asked.has(asked) || this.#feed.at.has(name)) {
-        this.#asked.add(asked);
-        return this.#lead([...this.#feed.at, [name, at]]);
-      }
-    } else {
+    let { gone } = this.place;
+    if (!gone) {
       if (this.#own.has(name)) return this.#refuse(from);
-      const { status, state } = await this.#ask({ register: `${name}@${at}` });
+      const { status, state, process } = await this.#ask({ register: `${name}@${at}` });
+      if (state === "heard" || this.readyState === 2) return;
       if (status === 403) return this.#refuse(from);
-      if (state === "heard") return;
-      this.#ask({ close: name });
+      gone = process; // which this page is about to hear
+      if (!gone) this.#ask({ close: name });
+    }
+    const asked = `${name}@${at}`;
+    if (gone && (!this.#asked.has(asked) || this.#feed.at.has(name))) {
+      this.#asked.add(asked);
+      return this.#lead([...this.#feed.at, [name, at]]);
     }
     const data = JSON.stringify({ channel: name, reason: "unavailable", final: true });
     const message = { event: "comet:closed", data, site: name, sure: true };

@@ -86,6 +86,56 @@ func TestSharedRegisterOutlivesItsStream(t *testing.T) {
 	}
 }
 
+// What a page that leads asks of the server for one of its site channels may be answered when it has another event stream already: that
+// is no word on the channel.
+func TestSharedNeedOutlivesItsStream(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	sender, stream := channel.Push[string]()
+	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sender.Send(t.Context(), "kept"); err != nil {
+		t.Fatal(err)
+	}
+	f := newGate(t, r)
+	tab := f.shared(newSession(t), 1, "", "chat")[0]
+	eval[bool](tab, `window.post = fetch, window.posts = 0,
+		window.fetch = (...args) => ++posts === 1 ? post(...args) : Promise.reject(new TypeError("not reached")),
+		comet.channel("late", { from: "-1" }), hear("late"), true`)
+	tab.until(`posts > 1`) // it makes sure of the place
+	eval[bool](tab, `comet.restart(), true`)
+	tab.until(`comet.state === "open"`)
+	eval[bool](tab, `new Promise(done => setTimeout(() => { window.fetch = post; done(true); }, 600))`) // the old one gives up
+	if err := sender.Send(t.Context(), "next"); err != nil {
+		t.Fatal(err)
+	}
+	tab.wantHeard("late", "kept", "next")
+}
+
+// A tab that comes while the one that leads does not know yet that its own process is gone keeps its own process.
+func TestSharedComesAfterTheLeaderIsGone(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	s := newSession(t)
+	leads := f.shared(s, 1, "", "chat")[0]
+	leads.expect("410")
+	eval[bool](leads, `window.post = fetch, window.answered = 0, window.fetch = (...args) => post(...args).finally(() => answered++), true`)
+	f.silent.Store(true)
+	r.of(leads).process.Close()
+	later := f.page(s, "/?shared", "", "chat", "mine")
+	later.expect("410")
+	leads.until(`answered > 0`)
+	f.silent.Store(false)
+	r.of(later).send(t, "a")
+	later.wantHeard("mine", "a")
+	r.say("1")
+	for _, tab := range []*tab{leads, later} {
+		tab.wantHeard("chat", "1")
+	}
+}
+
 // unseen has a tab's event stream bring something that no page listens to.
 func unseen(tab *tab, event string, send func()) {
 	tab.t.Helper()

@@ -18,9 +18,10 @@ import (
 type refusal struct {
 	Error    string `json:"error"`
 	Expected uint64 `json:"expected,omitempty"`
-	Value    int    `json:"value,omitempty"` // which of a send's values, from 1
-	Taken    int    `json:"taken,omitempty"` // how many of them were taken
-	Retry    int64  `json:"retry,omitempty"` // milliseconds
+	Value    int    `json:"value,omitempty"`   // which of a send's values, from 1
+	Taken    int    `json:"taken,omitempty"`   // how many of them were taken
+	Retry    int64  `json:"retry,omitempty"`   // milliseconds
+	Process  string `json:"process,omitempty"` // that there is none of
 }
 
 // command answers a POST to an event stream's address: a command to it.
@@ -111,7 +112,7 @@ func (m *comet) refuseCommand(c *fiber.Ctx, err error) error {
 		}
 		return refuse(c, commandStatus(refused.Code), refusal{
 			Error: refused.Message, Expected: refused.Expected, Value: refused.Value, Taken: refused.Taken,
-			Retry: refused.RetryAfter.Milliseconds(),
+			Retry: refused.RetryAfter.Milliseconds(), Process: refused.Process,
 		})
 	case errors.Is(err, scope.ErrShutdown):
 		return refuse(c, fiber.StatusServiceUnavailable, refusal{Error: err.Error()})

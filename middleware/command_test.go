@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,31 +59,34 @@ func TestCommandRefusals(t *testing.T) {
 	}
 	es.Expect("count", "3")
 	stranger := b.another()
+	own := regexp.MustCompile(`p=([^&.]+)`).FindStringSubmatch(address)[1]
 	for name, test := range map[string]struct {
 		a        comettest.Answer
 		status   int
 		expected uint64
+		process  string
 	}{
-		"no command":        {b.Do("POST", address, ""), 400, 0},
-		"unknown command":   {b.Do("POST", address, "push=count"), 400, 0},
-		"two commands":      {b.Do("POST", address, "pull=count&close=count"), 400, 0},
-		"bad form":          {b.Do("POST", address, "pull=%zz"), 400, 0},
-		"multipart":         {b.Do("POST", address, "--x--", "Content-Type", "multipart/form-data; boundary=x"), 400, 0},
-		"bad address":       {b.Do("POST", "/comet?v=nonsense", "pull=count"), 400, 0},
-		"no such channel":   {b.Do("POST", address, "pull=nothing"), 410, 0},
-		"wrong n":           {b.Do("POST", address, "pull=count&n=7"), 409, 2},
-		"foreign process":   {stranger.Do("POST", address, "pull=count"), 410, 0},
-		"larger than 64 KB": {b.Do("POST", address, "pull="+strings.Repeat("x", 64<<10)), 413, 0},
+		"no command":        {b.Do("POST", address, ""), 400, 0, ""},
+		"unknown command":   {b.Do("POST", address, "push=count"), 400, 0, ""},
+		"two commands":      {b.Do("POST", address, "pull=count&close=count"), 400, 0, ""},
+		"bad form":          {b.Do("POST", address, "pull=%zz"), 400, 0, ""},
+		"multipart":         {b.Do("POST", address, "--x--", "Content-Type", "multipart/form-data; boundary=x"), 400, 0, ""},
+		"bad address":       {b.Do("POST", "/comet?v=nonsense", "pull=count"), 400, 0, ""},
+		"no such channel":   {b.Do("POST", address, "pull=nothing"), 410, 0, ""},
+		"wrong n":           {b.Do("POST", address, "pull=count&n=7"), 409, 2, ""},
+		"foreign process":   {stranger.Do("POST", address, "pull=count"), 410, 0, own},
+		"larger than 64 KB": {b.Do("POST", address, "pull="+strings.Repeat("x", 64<<10)), 413, 0, ""},
 	} {
 		var said struct {
 			Error    string
 			Expected uint64
+			Process  string
 		}
 		if err := json.Unmarshal([]byte(test.a.Body), &said); err != nil {
 			t.Errorf("%s: answer %q: %v", name, test.a.Body, err)
 		}
-		if test.a.Status != test.status || said.Error == "" || said.Expected != test.expected {
-			t.Errorf("%s: %d %s, want %d, expected %d", name, test.a.Status, test.a.Body, test.status, test.expected)
+		if test.a.Status != test.status || said.Error == "" || said.Expected != test.expected || said.Process != test.process {
+			t.Errorf("%s: %d %s, want %d, expected %d, process %q", name, test.a.Status, test.a.Body, test.status, test.expected, test.process)
 		}
 		if test.a.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: may be cached", name)

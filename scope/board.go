@@ -69,7 +69,7 @@ func (s *Site) post(ctx context.Context, b board, what string, by Reader, value 
 	if b.stream != nil {
 		return b.stream.post(ctx, what, by, value)
 	}
-	l, err := s.node.write(ctx, b.node, askBoard, posting{what, b.token, by.Session, by.User, value})
+	l, err := s.node.write(ctx, b.node, askBoard, b.token, posting{what, b.token, by.Session, by.User, value})
 	if err != nil {
 		return Reply{}, false, err
 	}

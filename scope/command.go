@@ -42,6 +42,9 @@ type CommandError struct {
 	// RetryAfter is how soon the same command may succeed; 0 where time alone
 	// changes nothing.
 	RetryAfter time.Duration
+	// Process is the token of the client process that there is none of; empty where
+	// it is the channel or inbox that is gone.
+	Process string
 }
 
 // Error returns the message.
@@ -259,7 +262,7 @@ func (p *ClientProcess) want(name string) (Reply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.ended() {
-		return Reply{}, noProcess()
+		return Reply{}, noProcess(p.token)
 	}
 	if len(p.wanted) >= p.site.config.MaxChannels {
 		return Reply{}, refuse("refused", "%d names are registered that no channel has yet", len(p.wanted))

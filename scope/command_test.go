@@ -19,6 +19,15 @@ func wantRefused(t *testing.T, err error, code string) {
 	}
 }
 
+// wantGone asks for the refusal that there is no such process, which says of whom.
+func wantGone(t *testing.T, err error, token string) {
+	t.Helper()
+	wantRefused(t, err, "gone")
+	if refusal := (*scope.CommandError)(nil); !errors.As(err, &refusal) || refusal.Process != token {
+		t.Fatalf("refused for the process %q, want %q", refusal.Process, token)
+	}
+}
+
 // TestRegister: a channel created after Open, in either order, and at once
 // (eliom.md 2.1.3, 4a e893d4f1c, 4b launch_channel).
 func TestRegister(t *testing.T) {
@@ -202,10 +211,12 @@ func TestAttachRefused(t *testing.T) {
 	tb.connect()
 	for _, token := range []string{foreign.Token(), "AAAAAAAAAAAAAAAAAAAAAA"} {
 		_, err = tb.command("attach", token)
-		wantRefused(t, err, "gone")
+		wantGone(t, err, token)
 		_, err = tb.command("pull", "x", "comet", token)
-		wantRefused(t, err, "gone")
+		wantGone(t, err, token)
 	}
+	_, err = tb.command("pull", "nothing")
+	wantGone(t, err, "") // the channel is
 	_, err = tb.command("attach", "?")
 	wantRefused(t, err, "bad")
 	_, err = tb.command()
@@ -216,7 +227,7 @@ func TestAttachRefused(t *testing.T) {
 	wantRefused(t, err, "bad")
 	tb.reader.Session = "thief"
 	_, err = tb.command("close", "a")
-	wantRefused(t, err, "gone")
+	wantGone(t, err, mine.Token())
 	site := newTab(t, k.site, "s", nil, k.channel(scope.Spec{Name: "chat"}))
 	_, err = site.command("register", "chat")
 	wantRefused(t, err, "bad")

@@ -35,7 +35,7 @@ func (p *ClientProcess) sending(i *Inbox) (*sending, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.ended() {
-		return nil, noProcess()
+		return nil, noProcess(p.token)
 	}
 	if p.over != nil {
 		return nil, notReached(errAway)

@@ -39,7 +39,7 @@ func (s *Site) take(ctx context.Context, st step) (stepResult, error) {
 	case owner != "":
 		return s.takeThere(ctx, owner, st)
 	case p == nil || !p.isOf(st.Session):
-		return stepResult{}, noProcess()
+		return stepResult{}, noProcess(st.Token)
 	}
 	return p.step(ctx, &st)
 }
@@ -50,7 +50,7 @@ func (p *ClientProcess) step(ctx context.Context, st *step) (r stepResult, err e
 	case "find":
 	case "lookup":
 		if p.adopted { // its app is not here
-			err = noProcess()
+			err = noProcess(p.token)
 		}
 	case "visit":
 		r.board = p.visit()
@@ -72,7 +72,9 @@ func (p *ClientProcess) step(ctx context.Context, st *step) (r stepResult, err e
 	return r, err
 }
 
-func noProcess() error { return refuse("gone", "no such client process") }
+func noProcess(token string) error {
+	return &CommandError{Code: "gone", Message: "no such client process", Process: token}
+}
 
 // notReached is what a page is told that may ask again: what it asked for is
 // elsewhere, and was done or not.
@@ -142,7 +144,7 @@ func (s *Site) takeThere(ctx context.Context, owner string, st step) (stepResult
 			return stepResult{}, notText(i)
 		}
 	}
-	l, err := s.node.write(ctx, owner, askStep, st)
+	l, err := s.node.write(ctx, owner, askStep, st.Token, st)
 	if err != nil {
 		return stepResult{}, err
 	}
@@ -152,21 +154,21 @@ func (s *Site) takeThere(ctx context.Context, owner string, st step) (stepResult
 	return l.Result, l.err()
 }
 
-// write asks a node by letter.
-func (n *node) write(ctx context.Context, to string, what asked, request any) (l letter, err error) {
+// write asks a node by letter about a process.
+func (n *node) write(ctx context.Context, to string, what asked, token string, request any) (l letter, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stepWithin)
 	defer cancel()
 	defer context.AfterFunc(n.site.ctx, cancel)()
 	answer, body, _, err := n.askWherever(ctx, to, append(parcel{byte(what)}, encode(request)...))
 	switch {
 	case errors.Is(err, errDead):
-		return l, noProcess()
+		return l, noProcess(token)
 	case errors.Is(err, engine.ErrTooLarge):
 		return l, refuse("large", "the command is larger than what nodes can tell each other, %d bytes: send fewer values, or come to the node that made the page", n.site.caps.MaxEntry)
 	case err != nil:
 		return l, notReached(err)
 	case answer == wasGone:
-		return l, noProcess()
+		return l, noProcess(token)
 	case answer != wasDone:
 		return l, notReached(errAway)
 	}

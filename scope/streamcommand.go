@@ -20,7 +20,7 @@ func (s *EventStream) attach(ctx context.Context, by Reader, place cursor.Proces
 		return s.attachFrom(ctx, owner, by.User, place, said)
 	}
 	if p == nil || !p.isOf(by.Session) {
-		return Reply{}, noProcess()
+		return Reply{}, noProcess(place.Token)
 	}
 	after := func() {}
 	defer func() { after() }()
@@ -67,7 +67,7 @@ func (s *EventStream) attachFrom(ctx context.Context, owner, user string, place 
 	switch r.settle(); {
 	case r.source == nil, r.superseded:
 		r.leave()
-		return Reply{}, noProcess()
+		return Reply{}, noProcess(place.Token)
 	}
 	s.greetProcess(r)
 	return Reply{State: "attached", K: r.slot}, nil
