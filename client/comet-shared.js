@@ -237,7 +237,7 @@ class Port extends EventTarget {
     if (site) {
       const own = place.sites.get(site);
       if (own === undefined) return;
-      if (event === "comet:closed" && !sure && this.doubt?.(site, own)) return;
+      if (event === "comet:closed" && !sure && this.doubt?.(site, own, data)) return;
       if (event && (event !== "comet:full" || final)) place.sites.delete(site);
       else if (!this.heard.has(site) || covers(at, own) || !event && epochOf(at) !== epochOf(own)) return;
       else place.sites.set(site, at);
@@ -366,11 +366,11 @@ class Share extends Port {
   }
 
   // doubt: a channel that was closed may have been closed by the leader, who did not know yet that this page wants it.
-  doubt(name, at) {
+  doubt(name, at, data) {
     this.heard.delete(name);
     this.#want();
-    if (this.#feed) this.#need(this.#id, { name, at });
-    else this.#post("need", { name, at });
+    if (this.#feed) this.#need(this.#id, { name, at, data });
+    else this.#post("need", { name, at, data });
     return true;
   }
 
@@ -632,7 +632,7 @@ class Share extends Port {
 
   // need has a site channel heard from further back. Without a process there are no commands: it takes another event stream,
   // and what was asked for on one and is closed there is closed.
-  async #need(from, { name, at }) {
+  async #need(from, { name, at, data = JSON.stringify({ channel: name, reason: "unavailable", final: true }) }) {
     let { gone } = this.place;
     if (!gone) {
       if (this.#own.has(name)) return this.#refuse(from);
@@ -647,7 +647,6 @@ class Share extends Port {
       this.#asked.add(asked);
       return this.#lead([...this.#feed.at, [name, at]]);
     }
-    const data = JSON.stringify({ channel: name, reason: "unavailable", final: true });
     const message = { event: "comet:closed", data, site: name, sure: true };
     if (from === this.#id) this.take(message);
     else this.#post("told", { to: from, message });

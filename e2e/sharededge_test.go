@@ -38,6 +38,20 @@ func TestSharedClosedForTheGone(t *testing.T) {
 	}
 }
 
+// That the app closed a site channel is told as it is.
+func TestSharedClosedByTheApp(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	_, stream := channel.Push[string]()
+	news := r.add(stream, channel.Config{Name: "news"})
+	f := newGate(t, r)
+	tabs := f.shared(newSession(t), 2, "", "chat", "news")
+	news.Close()
+	for _, tab := range tabs {
+		tab.until(`failed.news === "ChannelClosed closed"`)
+	}
+}
+
 // A site channel whose source fails with ErrFull has a full that is its last word: nothing goes on anywhere after it.
 func TestSharedFinalFull(t *testing.T) {
 	inShell(t)
