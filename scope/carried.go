@@ -9,8 +9,9 @@ type carried interface {
 	// next returns what is to be told after the event number k, and takes it for
 	// sent. Of any told, number is where the stream stands then.
 	next(k uint64) (told, processEvent)
-	// greeting returns the channels that are heard.
-	greeting() []greetedChannel
+	// greeting returns the channels of which something may come after the event
+	// number k; those whose end comes are over.
+	greeting(k uint64) []greetedChannel
 	// drained tells that everything up to the number k was written.
 	drained(k uint64)
 	// reading reports whether more may come without anything happening: a value
@@ -55,8 +56,10 @@ func (e *processEvent) greeted() greetedChannel {
 	return greetedChannel{Channel: e.channel, Event: eventBeside(e.channel, e.event), Pull: e.pull}
 }
 
-// told is the aChannel that tells of c.
-func (c *greetedChannel) told() processEvent {
+// named is the aChannel that tells of c.
+func (c *privateChannel) named() processEvent { return c.spec.greeted().named() }
+
+func (c greetedChannel) named() processEvent {
 	event := c.event()
 	return processEvent{channel: c.Channel, event: event, unnamed: event == "", pull: c.Pull}
 }

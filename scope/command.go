@@ -247,15 +247,26 @@ func (c *command) close(name string) (Reply, error) {
 func (p *ClientProcess) registerPrivate(name string) (reply Reply, done bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	channel := p.names[name]
+	done, err = p.hearNamed(name)
+	return Reply{State: "heard"}, done, err
+}
+
+// hearNamed has the channel of that name heard, and reports whether there is one. Of
+// one that is heard already hello is said again. It needs p.mu.
+func (p *ClientProcess) hearNamed(name string) (bool, error) {
+	c := p.names[name]
 	switch {
-	case channel == nil || channel.heard:
+	case c == nil:
+		return false, nil
+	case c.heard:
+		p.greet(c)
+		p.wake()
 	case p.current != nil && p.current.by.clashes(name):
-		return reply, false, refuse("conflict", "a site channel %s is heard on this event stream", name)
+		return false, refuse("conflict", "a site channel %s is heard on this event stream", name)
 	default:
-		p.hear(channel)
+		p.hear(c)
 	}
-	return Reply{State: "heard"}, channel != nil, nil
+	return true, nil
 }
 
 func (p *ClientProcess) want(name string) (Reply, error) {
@@ -263,6 +274,9 @@ func (p *ClientProcess) want(name string) (Reply, error) {
 	defer p.mu.Unlock()
 	if p.state.ended() {
 		return Reply{}, noProcess(p.token)
+	}
+	if done, err := p.hearNamed(name); done || err != nil { // it was made since it was looked for
+		return Reply{State: "heard"}, err
 	}
 	if len(p.wanted) >= p.site.config.MaxChannels {
 		return Reply{}, refuse("refused", "%d names are registered that no channel has yet", len(p.wanted))

@@ -73,6 +73,8 @@ type greetedChannel struct {
 	Event    *string          `json:"event,omitempty"` // of its values, where that is not Channel; "": none
 	Position *engine.Position `json:"position,omitempty"`
 	Pull     bool             `json:"pull,omitempty"` // it is read on demand
+
+	over bool // it has ended: what is left of it comes
 }
 
 func (s *Spec) greeted() greetedChannel {
@@ -88,7 +90,7 @@ func eventBeside(channel, event string) *string {
 }
 
 // event returns the event name, empty for none.
-func (c *greetedChannel) event() string {
+func (c greetedChannel) event() string {
 	if c.Event == nil {
 		return c.Channel
 	}

@@ -17,3 +17,10 @@ func (s *Site) RememberedUsers() int {
 	defer s.users.mu.Unlock()
 	return len(s.users.all) + len(s.users.of)
 }
+
+// KeptForRelay is how many channels are to be named to the newest relay.
+func (p *ClientProcess) KeptForRelay() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lodged.fresh)
+}

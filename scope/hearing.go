@@ -18,7 +18,7 @@ type hearing struct {
 	reads      bool
 	paced      bool // one of the sources reads on when its last value was written
 
-	fresh []greetedChannel // that are heard from now on, and not known to be told
+	fresh []*privateChannel // to be named before their values
 }
 
 // attach makes h the one that hears the process, in place of an older one, or
@@ -89,6 +89,11 @@ func (h *hearing) take(a arrival) (number uint64, lost []*privateChannel) {
 		number = p.number
 	}
 	h.presented = number
+	for _, c := range p.boxes {
+		if c.heard && c.heldBack(number) {
+			h.fresh = append(h.fresh, c)
+		}
+	}
 	p.attached(number, a.reads && !a.resumes)
 	return number, lost
 }
@@ -98,16 +103,28 @@ func (h *hearing) next(k uint64) (told, processEvent) {
 	p := h.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(h.fresh) == 0 || p.current != h {
-		return h.nextLocked(k)
+	if c := h.takeFresh(k); c != nil {
+		return aChannel, c.named()
 	}
-	c := h.fresh[0]
-	h.fresh = h.fresh[1:]
-	return aChannel, c.told()
+	return h.nextLocked(k)
 }
 
-// nextLocked returns the next event, and passes fresh over. It needs the process's
-// lock.
+// takeFresh returns a channel that is to be named before what follows the number k,
+// if there is one. It needs the process's lock.
+func (h *hearing) takeFresh(k uint64) *privateChannel {
+	if len(h.fresh) == 0 || h.process.current != h {
+		return nil
+	}
+	i := slices.IndexFunc(h.fresh, func(c *privateChannel) bool { return !c.heldBack(k) })
+	if i < 0 {
+		return nil
+	}
+	c := h.fresh[i]
+	h.fresh = slices.Delete(h.fresh, i, i+1)
+	return c
+}
+
+// nextLocked is next without the channels to be named. It needs the process's lock.
 func (h *hearing) nextLocked(k uint64) (told, processEvent) {
 	p := h.process
 	switch {
@@ -139,13 +156,15 @@ func (c *privateChannel) tell(e mailbox.Entry) processEvent {
 }
 
 // greeting implements carried.
-func (h *hearing) greeting() (channels []greetedChannel) {
+func (h *hearing) greeting(k uint64) (channels []greetedChannel) {
 	p := h.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.boxes {
-		if c.heard && c.endedAt == 0 {
-			channels = append(channels, c.spec.greeted())
+		if c.heard && (c.endedAt == 0 || c.endedAt > k) && !c.heldBack(k) {
+			g := c.spec.greeted()
+			g.over = c.endedAt > 0
+			channels = append(channels, g)
 		}
 	}
 	return channels

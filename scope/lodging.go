@@ -12,15 +12,15 @@ import (
 // for news is the engine's. The process's lock guards it.
 type lodging struct {
 	hearing
-	node   string        // the relay's
-	relay  uint64        // tells the relays of a node apart
-	wakes  chan struct{} // one may wait
-	told   int           // how many of the fresh channels the newest answer has
-	given  uint64        // answers
-	turn   chan struct{} // closed when another question takes the place of the one that waits
-	newest question      // of those that came
-	seen   time.Time     // when that was
-	timer  *wheel.Timer  // for the next one
+	node   string            // the relay's
+	relay  uint64            // tells the relays of a node apart
+	wakes  chan struct{}     // one may wait
+	naming []*privateChannel // that the newest answer names
+	given  uint64            // answers
+	turn   chan struct{}     // closed when another question takes the place of the one that waits
+	newest question          // of those that came
+	seen   time.Time         // when that was
+	timer  *wheel.Timer      // for the next one
 }
 
 // wake implements carrier.
@@ -114,7 +114,7 @@ func (n *node) attaches(u *unparcel) []byte {
 	}
 	n.site.watchSessions()
 	reply := parcel{byte(wasDone)}.number(l.generation).number(number)
-	channels := l.greeting()
+	channels := l.greeting(number)
 	reply = reply.number(uint64(len(channels)))
 	for _, c := range channels {
 		reply = c.parcel(reply)
@@ -123,8 +123,8 @@ func (n *node) attaches(u *unparcel) []byte {
 }
 
 // parcel writes what unpackGreeted reads.
-func (c *greetedChannel) parcel(p parcel) parcel {
-	p = p.flags(c.Pull, c.Event == nil).text(c.Channel)
+func (c greetedChannel) parcel(p parcel) parcel {
+	p = p.flags(c.Pull, c.Event != nil, c.over).text(c.Channel)
 	if c.Event != nil {
 		p = p.text(*c.Event)
 	}

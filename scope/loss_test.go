@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/ocsigo/comet/scope"
@@ -86,8 +87,8 @@ func TestEndPushesNothingOut(t *testing.T) {
 	}
 }
 
-// TestEndBeforeSuccessor proves rule 1: a private channel's end is told before the
-// values of the next channel of its name.
+// TestEndBeforeSuccessor proves rules 1 and 15: a private channel's end is told before
+// the next channel of its name is named, and that before its values.
 func TestEndBeforeSuccessor(t *testing.T) {
 	k := newKit(t)
 	p := k.process("s")
@@ -100,9 +101,66 @@ func TestEndBeforeSuccessor(t *testing.T) {
 	newTab(t, k.site, "s", p, young) // has it heard
 	k.put(young, "1")
 	events := tb.connect().hear()
-	if len(events) != 3 || events[1].name != "comet:closed" || events[2].name != "q" {
-		t.Fatal("want hello, closed, q; heard", events)
+	if got := names(events); got != "comet:hello comet:closed comet:hello q" {
+		t.Fatal("heard", got)
 	}
+}
+
+// TestRegisteredBeforeTheEndIsHeard: the same for a channel that was registered while
+// the end of the one before it was not sent yet, or was lost, and under another event
+// name.
+func TestRegisteredBeforeTheEndIsHeard(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	old := k.private(p, scope.Spec{Name: "q", Event: "x"})
+	tb := newTab(t, k.site, "s", p, old).connect()
+	tb.hear()
+	k.put(old, "1")
+	old.Close()
+	young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+	if _, err := tb.command("register", "q"); err != nil {
+		t.Fatal(err)
+	}
+	k.put(young, "2")
+	again := tb.duplicate()
+	again.lastID, again.dead = tb.lastID, false
+	if got := names(tb.hear()); got != "x comet:closed comet:hello y" {
+		t.Error("heard", got)
+	}
+	tb.cut()
+	if events := again.connect().hear(); names(events) != "comet:hello x comet:closed comet:hello y" ||
+		!strings.Contains(events[0].data, `{"channel":"q","event":"x"}`) || !strings.Contains(events[3].data, `{"channel":"q","event":"y"}`) {
+		t.Error("heard after the loss", events)
+	}
+}
+
+// TestLastWordsAreNamed proves rule 15: a channel whose end was sent and lost is named
+// again, before what comes again of it.
+func TestLastWordsAreNamed(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	a := k.private(p, scope.Spec{Name: "a", Event: "x"})
+	tb := newTab(t, k.site, "s", p, a, k.private(p, scope.Spec{Name: "b"}))
+	tb.connect().hear()
+	k.put(a, "1")
+	a.Close()
+	tb.bytes() // written, and lost with the connection
+	events := tb.cut().connect().hear()
+	if names(events) != "comet:hello x comet:closed" || !strings.Contains(events[0].data, `{"channel":"a","event":"x"}`) {
+		t.Error("heard", events)
+	}
+	if hello := tb.cut().connect().hear()[0]; strings.Contains(hello.data, `"channel":"a"`) {
+		t.Error("what ended, and was heard to, is named:", hello)
+	}
+}
+
+// names are what events are called.
+func names(events []heard) string {
+	var all []string
+	for _, e := range events {
+		all = append(all, e.name)
+	}
+	return strings.Join(all, " ")
 }
 
 // TestRebornIsReset proves rules 6 and 14: a name reborn is full, reason reset, for

@@ -301,7 +301,7 @@ func (o *opening) own(p cursor.Process) cursor.Process {
 // channels of its own while it was away (rule 3).
 func (o *opening) silence(r *processReader) {
 	if r.source != nil && !r.pending && len(o.s.sites) > 0 {
-		r.silence(r.source.greeting())
+		r.silence(r.source.greeting(r.number))
 	}
 }
 

@@ -28,6 +28,13 @@ func newPrivateChannel(p *ClientProcess, spec Spec) *privateChannel {
 	}
 }
 
+// heldBack reports whether the end of the channel that had the name before comes
+// after the event number k: until that is told, nothing is of this one. It needs
+// the process's lock.
+func (c *privateChannel) heldBack(k uint64) bool {
+	return c.before != nil && (c.before.endedAt == 0 || c.before.endedAt > k)
+}
+
 func (c *privateChannel) name() string { return c.spec.Name }
 func (c *privateChannel) life() *life  { return &c.state }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -260,15 +261,22 @@ func (p *ClientProcess) drop(c *privateChannel) {
 // needs p.mu.
 func (p *ClientProcess) hear(c *privateChannel) {
 	c.heard = true
-	if p.current != nil {
-		p.current.fresh = append(p.current.fresh, c.spec.greeted())
-	} else if p.lodged != nil { // its relay may be heard of again
-		p.lodged.fresh = append(p.lodged.fresh, c.spec.greeted())
-	}
+	p.greet(c)
 	if c.spec.Kind == Pull && p.current != nil && p.current.reads {
 		c.ask()
 	}
 	p.wake()
+}
+
+// greet has c named to who hears the process. It needs p.mu.
+func (p *ClientProcess) greet(c *privateChannel) {
+	h := p.current
+	if h == nil && p.lodged != nil && p.lodged.rank == p.taken { // its relay may be heard of again
+		h = &p.lodged.hearing
+	}
+	if h != nil && !slices.Contains(h.fresh, c) {
+		h.fresh = append(h.fresh, c)
+	}
 }
 
 // wake needs p.mu.

@@ -117,7 +117,7 @@ func (r *processReader) write(b *sse.Batch, e *processEvent) {
 func (r *processReader) greeting() greetedProcess {
 	g := greetedProcess{Process: r.token, K: r.slot, Generation: r.generation}
 	if r.source != nil {
-		g.Channels = r.source.greeting()
+		g.Channels = r.source.greeting(r.number)
 	}
 	return g
 }
@@ -129,7 +129,7 @@ func (r *processReader) silence(channels []greetedChannel) {
 		return
 	}
 	for _, site := range r.stream.sites {
-		taken := slices.ContainsFunc(channels, func(c greetedChannel) bool { return c.Channel == site.name })
+		taken := slices.ContainsFunc(channels, func(c greetedChannel) bool { return c.Channel == site.name && !c.over })
 		if taken && !site.removed {
 			site.closing = byNameTaken
 		}

@@ -91,10 +91,10 @@ func (p *ClientProcess) answer(n *node, rank uint64, q *question, turn *chan str
 func (l *lodging) asked(n *node, q *question) (lost []*privateChannel) {
 	p := l.process
 	l.seen, l.newest = time.Now(), *q
-	if q.answers == l.given {
-		l.fresh = l.fresh[l.told:]
+	if q.answers != l.given { // the newest was lost
+		l.fresh = append(l.naming, l.fresh...)
 	}
-	l.given, l.told = q.answers, 0
+	l.given, l.naming = q.answers, nil
 	if p.state.ended() || p.over != nil {
 		return nil
 	}
@@ -135,7 +135,13 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 		return t, nil, k
 	}
 	var events []processEvent
-	for size < fillBytes && !(again && k >= before) {
+	name := func() {
+		for c := l.nameable(k); c != nil; c = l.nameable(k) {
+			l.naming = append(l.naming, c)
+			events = append(events, c.named())
+		}
+	}
+	for name(); size < fillBytes && !(again && k >= before); name() {
 		t, e := l.nextLocked(k)
 		if t != anEvent {
 			if len(events) > 0 || t == nothing {
@@ -144,21 +150,21 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 			}
 			return t, nil, k
 		}
-		if size += e.size(); size > most && len(events)+len(l.fresh) > 0 {
+		if size += e.size(); size > most && len(events) > 0 {
 			break // it comes again with the next answer
 		}
 		k = e.number
 		events = append(events, e)
 	}
-	if p.current == &l.hearing && p.over == nil {
-		l.told = len(l.fresh)
-		tells := make([]processEvent, 0, l.told+len(events))
-		for _, c := range l.fresh {
-			tells = append(tells, c.told())
-		}
-		events = append(tells, events...)
-	}
 	return nothing, events, k
+}
+
+// nameable is takeFresh while the process is here. It needs the process's lock.
+func (l *lodging) nameable(k uint64) *privateChannel {
+	if l.process.over != nil {
+		return nil
+	}
+	return l.takeFresh(k)
 }
 
 // overhead is what an event, and the answer around it, takes besides its value, at

@@ -240,8 +240,8 @@ func (r *relay) begin(body *unparcel) error {
 	r.arrival = arrival{generation: generation, number: r.number, user: r.arrival.user, reconnect: true, resumes: true, reads: r.arrival.reads}
 	if first {
 		close(r.known)
-		r.stream.Wake()
 	}
+	r.stream.Wake()
 	return nil
 }
 
@@ -249,18 +249,18 @@ func (r *relay) begin(body *unparcel) error {
 // needs r.mu.
 func (r *relay) tellNew(channels []greetedChannel) {
 	for _, c := range channels {
-		known := slices.ContainsFunc(r.channels, func(k greetedChannel) bool { return k.Channel == c.Channel })
+		known := slices.ContainsFunc(r.channels, func(k greetedChannel) bool { return k.Channel == c.Channel && k.event() == c.event() })
 		if !known {
-			r.events = append(r.events, relayed{aChannel, c.told()})
+			r.events = append(r.events, relayed{aChannel, c.named()})
 		}
 	}
 }
 
 func unpackGreeted(u *unparcel) (c greetedChannel) {
-	var same bool
-	u.flags(&c.Pull, &same)
+	var other bool
+	u.flags(&c.Pull, &other, &c.over)
 	c.Channel = u.text()
-	if !same {
+	if other {
 		c.Event = eventBeside(c.Channel, u.text())
 	}
 	return c

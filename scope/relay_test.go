@@ -1,6 +1,7 @@
 package scope_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -421,6 +422,104 @@ func TestRegisterWhileTheRelayIsLost(t *testing.T) {
 		}
 		if len(told) != 2 || !strings.Contains(told[0], `"channel":"late","event":"letter"`) || told[1] != "letter x" {
 			t.Fatalf("heard %q", told)
+		}
+	})
+}
+
+// TestRegisterBetweenItsSteps: a channel that is made after register has found none, and before its name is noted, is heard.
+func TestRegisterBetweenItsSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		tb := newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "a"}))
+		c.hear(c.on(tb, 1))
+		var made *scope.Handle
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskStep && bytes.Contains(request, []byte(`"want"`)) && made == nil {
+					made = c.kits[0].private(p, scope.Spec{Name: "late"})
+				}
+				return nil, nil
+			}
+		})
+		if reply, err := tb.command("register", "late"); err != nil || made == nil || reply.State != "heard" {
+			t.Fatal(reply, err, made)
+		}
+		c.kits[0].put(made, "x")
+		c.want(tb, "late", "x")
+	})
+}
+
+// TestRegisterBeforeAHandover: what was registered while its relay was lost, and whose owner then left, is told as soon as the relay
+// has found the next one, also a channel of the name of one that ended.
+func TestRegisterBeforeAHandover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 3)
+		p := c.kits[0].process("s")
+		a, b := c.kits[0].private(p, scope.Spec{Name: "a"}), c.kits[0].private(p, scope.Spec{Name: "b", Event: "x"})
+		tb := newTab(t, c.kits[0].site, "s", p, a, b)
+		c.hear(c.on(tb, 1))
+		stuck := make(chan error)
+		defer close(stuck)
+		c.views[1].set(func(v *view) {
+			v.faults = func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskNext {
+					return nil, stuck
+				}
+				return nil, nil
+			}
+		})
+		b.Close() // answers the question that waits; the next one is lost
+		time.Sleep(10 * time.Millisecond)
+		if got := of(c.hear(tb), "comet:closed"); len(got) != 1 {
+			t.Fatal("heard", got)
+		}
+		for _, spec := range []scope.Spec{{Name: "b", Event: "y"}, {Name: "late"}} {
+			h := c.kits[0].private(p, spec)
+			if _, err := tb.command("register", spec.Name); err != nil {
+				t.Fatal(err)
+			}
+			c.kits[0].put(h, "value")
+		}
+		c.drain(0)
+		begin := time.Now()
+		c.views[1].set(func(v *view) { v.faults = nil })
+		told := map[string]string{}
+		for len(told["late"])+len(told["y"]) == 0 {
+			synctest.Wait()
+			select {
+			case <-tb.wakes: // as a server: it collects when it is woken, and not otherwise
+				for _, e := range c.hear(tb) {
+					if strings.HasPrefix(e.name, "comet:") {
+						told["hello"] += e.data
+					} else if told[e.name] = e.data; e.name == "y" && !strings.Contains(told["hello"], `{"channel":"b","event":"y"}`) {
+						t.Error("b's value comes before it is named:", told)
+					}
+				}
+			case <-time.After(50 * time.Millisecond):
+			}
+			if time.Since(begin) > lease {
+				t.Fatal("nothing is heard:", told)
+			}
+		}
+	})
+}
+
+// TestNobodyIsToldByARelayThatIsOver: of a process whose tab came home nothing is kept for the relay that it had.
+func TestNobodyIsToldByARelayThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		tb := newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "a"}))
+		c.hear(c.on(tb, 1))
+		c.hear(c.on(tb, 0))
+		tb.cut()
+		c.kits[0].private(p, scope.Spec{Name: "late"})
+		if _, err := tb.command("register", "late"); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.KeptForRelay(); n > 0 {
+			t.Errorf("%d channels are kept to be named to a relay that is over", n)
 		}
 	})
 }

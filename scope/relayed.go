@@ -49,7 +49,7 @@ func (r *relay) ask() {
 }
 
 // greeting implements carried.
-func (r *relay) greeting() []greetedChannel {
+func (r *relay) greeting(uint64) []greetedChannel {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.channels
