@@ -2,6 +2,8 @@ package scope_test
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +112,32 @@ func TestLook(t *testing.T) {
 	tb.connect().want("chat", "10")
 	if tb.ended {
 		t.Fatal("an event stream without wait=no ended")
+	}
+}
+
+// TestLookTakesNothing proves rule 11 for looks: a hidden page's look hears that a newer page has the process, and leaves it there.
+func TestLookTakesNothing(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	mine := k.private(p, scope.Spec{Name: "mine"})
+	hidden := newTab(t, k.site, "s", p, mine).connect()
+	k.put(mine, "1")
+	hidden.want("mine", "1")
+	seen := hidden.cut().duplicate().connect()
+	seen.want("mine", "1")
+	look := func() []heard {
+		from := url.QueryEscape(hidden.lastID)
+		hidden.lastID, hidden.query = "", seen.query+"&wait=no&after="+from
+		return hidden.connect().hear()
+	}
+	if got := of(look(), "comet:superseded"); len(got) != 1 || !hidden.ended {
+		t.Fatal("a look is told", got)
+	}
+	k.put(mine, "2")
+	seen.want("mine", "2")
+	seen.cut()
+	if got := of(look(), "mine"); fmt.Sprint(got) != "[2]" {
+		t.Fatal("with nobody else there a look brings", got)
 	}
 }
 
