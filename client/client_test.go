@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ocsigo/comet/client"
 )
@@ -134,6 +136,9 @@ func TestActivity(t *testing.T) { inNode(t, "testdata/activity.test.mjs") }
 // What ends a Comet or a channel, and what a page does when it hears of it.
 func TestEnds(t *testing.T) { inNode(t, "testdata/ends.test.mjs") }
 
+// Whose an event is that tabs share.
+func TestSharing(t *testing.T) { inNode(t, "testdata/shared.test.mjs") }
+
 // Sends: their order and numbers, what is repeated and when, what is refused.
 func TestSending(t *testing.T) { inNode(t, "testdata/send.test.mjs") }
 
@@ -146,7 +151,9 @@ func inNode(t *testing.T, file string) {
 		}
 		t.Skip("node is not installed (Debian: apt-get install nodejs)")
 	}
-	if out, err := exec.Command(node, "--no-warnings", "--test", file).CombinedOutput(); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a test that fails may leave timers
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, node, "--no-warnings", "--test", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -19,6 +19,7 @@ export function connect(url, options) {
   });
 }
 
+const version = 1; // of what pages say to each other: those of two versions of this file share nothing
 const patience = 3000; // ms that a leader may take to answer, or it is taken for frozen
 
 // ---- Positions: EPOCH.SEQ, with an engine's tag after it. Numbers are base 36 without leading zeros.
@@ -49,7 +50,7 @@ class Place {
     if (origin !== location.origin || !query.has("g") || channels.some(([, at]) => !/^\w+\.\w/.test(at))) return null;
     [place.token, place.number = "0"] = query.get("p").split(".");
     place.sites = new Map(channels);
-    place.name = `comet ${pathname} ${query.get("g")}`;
+    place.name = `comet ${version} ${pathname} ${query.get("g")}`;
     return place;
   }
 
@@ -132,16 +133,21 @@ class Feed {
     const [channel, k = "0"] = (notice.channel ?? "").split("@");
     const isSite = this.at.has(channel), token = notice.process ?? this.slots.get(k), moves = this.#move(lastEventId);
     const own = moves.find(moved => moved.token === token);
-    if (notice.process) this.numbers.delete(token);
+    if (notice.process) {
+      this.numbers.delete(token);
+      this.#private.delete(token);
+    }
     if (notice.process || !channel) this.#tell(moves, { token }, { event: type, data });
-    else if (k !== "0" || own && !isSite) this.#tell(moves, own ?? { token }, { event: type, data: JSON.stringify({ ...notice, channel }) });
-    else {
+    else if (k !== "0" || own && !isSite) {
+      if (final) this.#private.get(token)?.delete(channel);
+      this.#tell(moves, own ?? { token }, { event: type, data: JSON.stringify({ ...notice, channel }) });
+    } else {
       if (final) this.at.delete(channel);
       this.#tell(moves, { site: channel }, { event: type, data, at: resume, final });
     }
   };
 
-  // tell tells whose an event is. What moved besides did so without an event.
+  // tell tells whose an event is. What moved besides did so without an event, such as by what nobody has to hear of a channel that ended.
   #tell(moves, whose, message) {
     for (const moved of moves) if (moved.site !== whose.site || moved.token !== whose.token) this.#to.take(moved);
     this.#to.take({ ...message, ...whose });
@@ -161,7 +167,7 @@ class Feed {
     for (const greeted of hello.channels ?? []) {
       const [channel, k = "0"] = greeted.channel.split("@"), event = greeted.event?.split("@")[0];
       const types = whole || greeted.position ? this.#sites : this.#private.get(this.slots.get(k));
-      this.#listen(types, { channel, event }, k);
+      if (types) this.#listen(types, { channel, event }, k); // of a page that has left there are none
     }
     this.#to.greet(hello, whole);
   }
@@ -256,7 +262,7 @@ class Port extends EventTarget {
   }
 }
 
-const named = ({ channel, pull }) => ({ channel, pull });
+const named = ({ channel, position, pull }) => ({ channel, position, pull }); // for the event's name is the channel's here
 
 // A Look is what an idle page opens: an event stream of its own, that ends when everything was said.
 class Look extends Port {
@@ -269,9 +275,15 @@ class Look extends Port {
     this.heard = new Set(place.sites.keys());
     this.#feed = new Feed(url, place, init, {
       take: message => this.take(message),
-      greet: ({ heartbeat, processes = [] }) => {
-        this.place.heartbeat = heartbeat;
-        this.open(processes[0] && (processes[0].channels ?? []));
+      greet: ({ heartbeat, processes: [own] = [], channels = [] }, whole) => {
+        place.heartbeat = heartbeat;
+        if (whole || own) return this.open(own && (own.channels ?? []));
+        for (const { channel, position } of channels) {
+          if (!position) continue;
+          place.sites.set(channel, position);
+          this.heard.add(channel);
+        }
+        this.say("comet:hello", { heartbeat, channels: channels.map(named) });
       },
       fail: () => this.fail(this.#feed.readyState),
     });

@@ -231,6 +231,7 @@ type gate struct {
 	refused  atomic.Int32
 	deaf     atomic.Int32  // of so many commands the answers are lost, after they were carried out
 	silent   atomic.Bool   // nothing is passed on of what the room says
+	passed   atomic.Int64  // how often the room has said something on an event stream, passed on or not
 	keepable atomic.Bool   // forgets that pages must not be stored, so that the browser keeps them for the way back
 	streams  atomic.Int32  // event streams that are open
 	most     atomic.Int32  // at once, ever
@@ -368,6 +369,7 @@ func (f *gate) mute(answer *http.Response) {
 		io.Closer
 	}{readerFunc(func(b []byte) (int, error) {
 		n, err := reader.Read(b)
+		f.passed.Add(1)
 		for f.silent.Load() {
 			select {
 			case <-answer.Request.Context().Done():

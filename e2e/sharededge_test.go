@@ -260,6 +260,97 @@ func TestClientEventNames(t *testing.T) {
 	}
 }
 
+// The last values of a channel that ended are not lost with the connection.
+func TestClientLastWords(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	s := newSession(t)
+	for _, path := range []string{"/", "/?shared"} {
+		tab := f.load(s, path)
+		sender, stream := channel.Push[string]()
+		if _, err := channel.Create(r.of(tab).process, stream, channel.Config{Name: "job"}); err != nil {
+			t.Fatal(err)
+		}
+		eval[bool](tab, `begin({}, "chat", "mine", "job"), true`)
+		tab.until(`comet.state === "open"`)
+		say := func(text string) {
+			if err := sender.Send(t.Context(), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		say("50 %")
+		tab.wantHeard("job", "50 %")
+		f.silent.Store(true)
+		lost := f.passed.Load()
+		say("done")
+		sender.Close()
+		waitFor(t, "the server has sent the end", func() bool { return f.passed.Load() > lost })
+		f.cut()
+		f.silent.Store(false)
+		tab.until(`failed.job === "end"`)
+		tab.wantHeard("job", "50 %", "done")
+		tab.close()
+	}
+}
+
+// What is registered during the look of a hidden page is heard in it, and the page's other channels are, too.
+func TestSharedLookRegisters(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	tab := f.load(newSession(t), "/?shared")
+	slow := channel.From(func(ctx context.Context) (int64, error) { <-ctx.Done(); return 0, ctx.Err() })
+	if _, err := channel.CreateUnlimited(r.of(tab).process, slow, channel.UnlimitedConfig{Name: "slow"}); err != nil {
+		t.Fatal(err)
+	}
+	eval[bool](tab, `begin({ idleAfter: 100, idlePoll: [0, 1000, 1000] }, "chat", "mine", "slow"), true`)
+	tab.until(`comet.state === "open"`)
+	r.of(tab).send(t, "a")
+	tab.wantHeard("mine", "a")
+	eval[bool](tab, `hide(true), true`)
+	tab.until(`comet.state === "idle" && sources.length > 1 && sources.at(-1).helloAt`) // a look that waits for what is being read
+	late, stream := channel.Push[string]()
+	if _, err := channel.Create(r.of(tab).process, stream, channel.Config{Name: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	news, stream := channel.Push[string]()
+	if _, err := channel.Create(r.site, stream, channel.Config{Name: "news"}); err != nil {
+		t.Fatal(err)
+	}
+	eval[bool](tab, `window.hellos = 0, sources.at(-1).addEventListener("comet:hello", () => hellos++), hear("late"), hear("news"), true`)
+	tab.until(`hellos >= 2`)
+	r.of(tab).send(t, "b")
+	for _, s := range []*channel.Sender[string]{late, news} {
+		if err := s.Send(t.Context(), "c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tab.wantHeard("mine", "a", "b")
+	tab.wantHeard("late", "c")
+	tab.wantHeard("news", "c")
+}
+
+// The look of a hidden page leaves the process to the page of the same URL that is seen.
+func TestClientLookTakesNothing(t *testing.T) {
+	inShell(t)
+	r := newRoom(t, comet.SiteConfig{})
+	f := newGate(t, r)
+	tab := f.page(newSession(t), "/", "idleAfter: 20, idlePoll: [0, 300, 300]", "mine", "chat")
+	tab.until(`comet.state === "open"`)
+	eval[bool](tab, `hide(true), true`)
+	tab.until(`comet.state === "idle"`)
+	eval[bool](tab, `window.lost = [], window.second = lib.connect(url, { idleAfter: Infinity }),
+		second.addEventListener("error", e => lost.push(e.error.reason)), true`)
+	tab.until(`failed.mine === "ChannelClosed superseded"`)
+	eval[bool](tab, `(async () => { for await (const v of second.channel("mine")) heard.mine.push(v); })(), true`)
+	r.of(tab).send(t, "a")
+	tab.wantHeard("mine", "a")
+	if lost := eval[string](tab, `lost.join()`); lost != "" {
+		t.Error("the page that is seen heard", lost)
+	}
+}
+
 // A tab without a process yields the lead to one that dies while it joins: the next one has it.
 func TestSharedYieldsAgain(t *testing.T) {
 	inShell(t)
@@ -270,7 +361,7 @@ func TestSharedYieldsAgain(t *testing.T) {
 	first.expect("410")
 	r.of(first).process.Close()
 	first.until(`failed[""] === "ProcessGone gone" && comet.state === "open"`)
-	eval[bool](first, `window.said = [], window.radio = new BroadcastChannel("comet /comet " + new URL(url, location).searchParams.get("g") + " 0"),
+	eval[bool](first, `window.said = [], window.radio = new BroadcastChannel("comet 1 /comet " + new URL(url, location).searchParams.get("g") + " 0"),
 		radio.onmessage = ({ data: { type } }) => said.push(type), true`)
 
 	dies := f.load(s, "/?shared")

@@ -109,7 +109,7 @@ test("a new event stream of a superseded page leaves the process to the newer on
   comet.restart();
   assert.equal(new URLSearchParams(last().url).get("after"), "_abc~0.5~-");
   last().hello();
-  last().event("chat", "hello", "_abc~0.6~-1.7"); // the server's ids keep its place
+  last().event("chat", "hello", "_abc~0.6~-1.7"); // as those do of an event stream that the browser has reconnected
   last().fail(2);
   comet.restart();
   assert.equal(new URLSearchParams(last().url).get("after"), "_abc~0.6~-");
