@@ -314,7 +314,7 @@ class Share extends Port {
   #own = new Set(); // the leader's own private channels
   #moving = new Set(); // processes that are being attached
   #asked = new Set(); // site channels and the positions that an event stream without a process was opened for
-  #turns = new Map(); // what is being done to each process
+  #turns = new Map(); // what is being done for each process and channel
 
   constructor(place, init) {
     super(place);
@@ -589,11 +589,11 @@ class Share extends Port {
     }
   }
 
-  // inTurn does one thing after the other for a process: requests may overtake each other.
-  #inTurn(token, act) {
-    const turn = Promise.resolve(this.#turns.get(token)).then(act);
-    this.#turns.set(token, turn);
-    return turn.finally(() => this.#turns.get(token) === turn && this.#turns.delete(token));
+  // inTurn does one thing after the other for a process or a channel: requests may overtake each other.
+  #inTurn(what, act) {
+    const turn = Promise.resolve(this.#turns.get(what)).then(act);
+    this.#turns.set(what, turn);
+    return turn.finally(() => this.#turns.get(what) === turn && this.#turns.delete(what));
   }
 
   #detach(token) {
@@ -648,11 +648,14 @@ class Share extends Port {
     let { gone } = this.place;
     if (!gone) {
       if (this.#own.has(name)) return this.#refuse(from);
-      const { status, state, process } = await this.#ask({ register: `${name}@${at}` });
+      const { status, state, process } = await this.#inTurn(name, async () => {
+        const answer = await this.#ask({ register: `${name}@${at}` });
+        if (answer.state === "wanted") await this.#ask({ close: name }); // as a private one, which is not meant
+        return answer;
+      });
       if (state === "heard" || this.readyState === 2) return;
       if (status === 403) return this.#refuse(from);
       gone = process; // which this page is about to hear
-      if (!gone) this.#ask({ close: name });
     }
     const asked = `${name}@${at}`;
     if (gone && (!this.#asked.has(asked) || this.#feed.at.has(name))) {
