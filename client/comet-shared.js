@@ -544,6 +544,7 @@ class Share extends Port {
 
   // privately tells one page of its private channel.
   #privately(channel, token) {
+    if (token === this.place.token) this.#own.add(channel.channel);
     const message = { event: "comet:hello", data: JSON.stringify({ heartbeat: this.place.heartbeat, channels: [named(channel)] }), token };
     this.#post("heard", { message });
     this.take(message);

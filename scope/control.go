@@ -86,7 +86,8 @@ func eventBeside(channel, event string) *string {
 	if event == channel {
 		return nil
 	}
-	return &event
+	other := event // allocated only here
+	return &other
 }
 
 // event returns the event name, empty for none.

@@ -80,3 +80,14 @@ test("a hello for a page that has left is passed over", async t => {
   await say("more", "value", "_abc~-1.2");
   assert.deepEqual(heard, { more: ["value"] });
 });
+
+test("a tab that needs a site channel goes elsewhere where the leader has a private one of that name", async t => {
+  const { say } = await lead(t, []), said = [];
+  const radio = new BroadcastChannel("comet 1 /comet group 0");
+  t.after(() => radio.close());
+  radio.onmessage = ({ data }) => said.push(data);
+  await say("comet:hello", { heartbeat: 15000, channels: [{ channel: "late" }] }, "_abc~-1.1");
+  radio.postMessage({ type: "need", from: "tab", name: "late", at: "e.1" });
+  for (let n = 0; n < 100 && !said.some(m => m.type === "refused"); n++) await settled();
+  assert.deepEqual(said.filter(m => m.type === "refused").map(m => m.to), ["tab"]);
+});
