@@ -331,26 +331,6 @@ func TestSharedLookRegisters(t *testing.T) {
 	tab.wantHeard("news", "c")
 }
 
-// The look of a hidden page leaves the process to the page of the same URL that is seen.
-func TestClientLookTakesNothing(t *testing.T) {
-	inShell(t)
-	r := newRoom(t, comet.SiteConfig{})
-	f := newGate(t, r)
-	tab := f.page(newSession(t), "/", "idleAfter: 20, idlePoll: [0, 300, 300]", "mine", "chat")
-	tab.until(`comet.state === "open"`)
-	eval[bool](tab, `hide(true), true`)
-	tab.until(`comet.state === "idle"`)
-	eval[bool](tab, `window.lost = [], window.second = lib.connect(url, { idleAfter: Infinity }),
-		second.addEventListener("error", e => lost.push(e.error.reason)), true`)
-	tab.until(`failed.mine === "ChannelClosed superseded"`)
-	eval[bool](tab, `(async () => { for await (const v of second.channel("mine")) heard.mine.push(v); })(), true`)
-	r.of(tab).send(t, "a")
-	tab.wantHeard("mine", "a")
-	if lost := eval[string](tab, `lost.join()`); lost != "" {
-		t.Error("the page that is seen heard", lost)
-	}
-}
-
 // A tab without a process yields the lead to one that dies while it joins: the next one has it.
 func TestSharedYieldsAgain(t *testing.T) {
 	inShell(t)

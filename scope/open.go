@@ -239,7 +239,7 @@ func (o *opening) processes(own cursor.Process) {
 // carry finds the process, here or on another node, which is only asked yet.
 func (o *opening) carry(r *processReader) {
 	a := arrival{
-		generation: r.generation, number: r.number, user: o.s.reader.User, reconnect: (o.reconnect || o.s.brief) && r.generation > 0, forged: o.forged,
+		generation: r.generation, number: r.number, user: o.s.reader.User, reconnect: o.reconnect && r.generation > 0, forged: o.forged,
 		reads: r.slot == 0 && o.s.native,
 	}
 	switch p, owner := o.s.site.whereIs(r.token); {
@@ -283,13 +283,12 @@ func outdated(places []cursor.Process, i int) bool {
 
 // own is the place of the address's own process: the cursor's, over the
 // address's. Without a Last-Event-ID header a generation is not the presenter's
-// own, and the next one is taken; but by a look, which takes nothing from a page
-// that is seen (rule 11).
+// own, and the next one is taken.
 func (o *opening) own(p cursor.Process) cursor.Process {
 	for _, place := range o.at.Processes {
 		if place.Slot == 0 {
 			place.Token = p.Token
-			if !o.reconnect && !o.s.brief {
+			if !o.reconnect {
 				place.Generation = 0
 			}
 			return place
