@@ -48,7 +48,7 @@ func (s *Server) hello(number int, id string, seqs []uint64) []byte {
 			if i == 0 {
 				separator = `,"channels":[`
 			}
-			data = fmt.Appendf(data, `%s{"channel":"c%d","position":"%s.%s"}`, separator, i, s.Epoch, number36(seq))
+			data = fmt.Appendf(data, `%s{"channel":"c%d","event":"load","position":"%s.%s"}`, separator, i, s.Epoch, number36(seq))
 		}
 		data = append(data, ']')
 	}
