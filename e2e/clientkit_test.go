@@ -92,6 +92,21 @@ func (r *room) add(stream *channel.Stream[string], config channel.Config) *chann
 	return added
 }
 
+// unlisted makes a site channel that no page's URL names, and which has these values.
+func (r *room) unlisted(name string, values ...string) *channel.Sender[string] {
+	r.t.Helper()
+	sender, stream := channel.Push[string]()
+	if _, err := channel.Create(r.site, stream, channel.Config{Name: name}); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, value := range values {
+		if err := sender.Send(r.t.Context(), value); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return sender
+}
+
 // stop ends the room in order: its event streams are told to come back.
 func (r *room) stop() {
 	if r.ended == nil {

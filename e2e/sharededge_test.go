@@ -81,13 +81,7 @@ func TestSharedFinalFull(t *testing.T) {
 func TestSharedRegisterOutlivesItsStream(t *testing.T) {
 	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
-	sender, stream := channel.Push[string]()
-	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := sender.Send(t.Context(), "kept"); err != nil {
-		t.Fatal(err)
-	}
+	r.unlisted("late", "kept")
 	f := newGate(t, r)
 	for _, tab := range f.shared(newSession(t), 2, "", "chat") {
 		eval[bool](tab, `window.post = fetch, window.fetch = () => { window.tried = true; return Promise.reject(new TypeError("not reached")); },
@@ -105,13 +99,7 @@ func TestSharedRegisterOutlivesItsStream(t *testing.T) {
 func TestSharedNeedOutlivesItsStream(t *testing.T) {
 	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
-	sender, stream := channel.Push[string]()
-	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := sender.Send(t.Context(), "kept"); err != nil {
-		t.Fatal(err)
-	}
+	sender := r.unlisted("late", "kept")
 	f := newGate(t, r)
 	tab := f.shared(newSession(t), 1, "", "chat")[0]
 	eval[bool](tab, `window.post = fetch, window.posts = 0,
@@ -314,10 +302,7 @@ func TestSharedLookRegisters(t *testing.T) {
 	if _, err := channel.Create(r.of(tab).process, stream, channel.Config{Name: "late"}); err != nil {
 		t.Fatal(err)
 	}
-	news, stream := channel.Push[string]()
-	if _, err := channel.Create(r.site, stream, channel.Config{Name: "news"}); err != nil {
-		t.Fatal(err)
-	}
+	news := r.unlisted("news")
 	eval[bool](tab, `window.hellos = 0, sources.at(-1).addEventListener("comet:hello", () => hellos++), hear("late"), hear("news"), true`)
 	tab.until(`hellos >= 2`)
 	r.of(tab).send(t, "b")
@@ -366,10 +351,7 @@ func TestSharedYieldsAgain(t *testing.T) {
 func TestSharedHelloIsLost(t *testing.T) {
 	inShell(t)
 	r := newRoom(t, comet.SiteConfig{})
-	sender, stream := channel.Push[string]()
-	if _, err := channel.Create(r.site, stream, channel.Config{Name: "late"}); err != nil {
-		t.Fatal(err)
-	}
+	sender := r.unlisted("late")
 	f := newGate(t, r)
 	tab := f.shared(newSession(t), 1, "", "chat")[0]
 	eval[bool](tab, `window.post = fetch, window.answered = 0, window.fetch = (...args) => post(...args).finally(() => answered++), true`)

@@ -244,10 +244,10 @@ func (c *command) close(name string) (Reply, error) {
 
 // What steps do to a process.
 
-func (p *ClientProcess) registerPrivate(name string) (reply Reply, done bool, err error) {
+func (p *ClientProcess) registerPrivate(name string) (Reply, bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	done, err = p.hearNamed(name)
+	done, err := p.hearNamed(name)
 	return Reply{State: "heard"}, done, err
 }
 

@@ -163,6 +163,21 @@ func newNodes(t *testing.T, n int, config ...scope.SiteConfig) *nodes {
 	return c
 }
 
+// silent has the questions of a node's relays not arrive until it is healed, and those from before never in time.
+func (c *nodes) silent(node int) (heal func()) {
+	stuck := make(chan error)
+	c.t.Cleanup(func() { close(stuck) })
+	c.views[node].set(func(v *view) {
+		v.faults = func(request []byte) (lose, late chan error) {
+			if request[0] == scope.AskNext {
+				return nil, stuck
+			}
+			return nil, nil
+		}
+	})
+	return func() { c.views[node].set(func(v *view) { v.faults = nil }) }
+}
+
 // on moves a tab to a node, where it connects.
 func (c *nodes) on(tb *tab, node int) *tab {
 	c.t.Helper()

@@ -74,8 +74,9 @@ func (r *processReader) next(b *sse.Batch) bool {
 		r.number, r.paced = e.number, r.paced || e.paced
 		r.write(b, &e)
 	case aChannel:
-		r.silence([]greetedChannel{{Channel: e.channel}})
-		r.stream.sayHello(b, greeting{Channels: []greetedChannel{r.here(e.greeted())}})
+		c := e.greeted()
+		r.silence([]greetedChannel{c})
+		r.stream.sayHello(b, greeting{Channels: []greetedChannel{r.here(c)}})
 	case attached:
 		r.begin(t, e.generation, e.number)
 		g := r.greeting()

@@ -393,16 +393,7 @@ func TestRegisterWhileTheRelayIsLost(t *testing.T) {
 		c.hear(c.on(tb, 1))
 		late := c.kits[0].private(p, scope.Spec{Name: "late", Event: "letter"})
 		c.kits[0].put(late, "x")
-		stuck := make(chan error)
-		defer close(stuck)
-		c.views[1].set(func(v *view) {
-			v.faults = func(request []byte) (lose, late chan error) {
-				if request[0] == scope.AskNext {
-					return nil, stuck
-				}
-				return nil, nil
-			}
-		})
+		heal := c.silent(1)
 		time.Sleep(3 * hold)
 		if p.Active() {
 			t.Fatal("the owner hears of the relay")
@@ -410,7 +401,7 @@ func TestRegisterWhileTheRelayIsLost(t *testing.T) {
 		if _, err := tb.command("register", "late"); err != nil {
 			t.Fatal(err)
 		}
-		c.views[1].set(func(v *view) { v.faults = nil })
+		heal()
 		var told []string
 		for range 20 {
 			time.Sleep(hold / 4)
@@ -459,16 +450,7 @@ func TestRegisterBeforeAHandover(t *testing.T) {
 		a, b := c.kits[0].private(p, scope.Spec{Name: "a"}), c.kits[0].private(p, scope.Spec{Name: "b", Event: "x"})
 		tb := newTab(t, c.kits[0].site, "s", p, a, b)
 		c.hear(c.on(tb, 1))
-		stuck := make(chan error)
-		defer close(stuck)
-		c.views[1].set(func(v *view) {
-			v.faults = func(request []byte) (lose, late chan error) {
-				if request[0] == scope.AskNext {
-					return nil, stuck
-				}
-				return nil, nil
-			}
-		})
+		heal := c.silent(1)
 		b.Close() // answers the question that waits; the next one is lost
 		time.Sleep(10 * time.Millisecond)
 		if got := of(c.hear(tb), "comet:closed"); len(got) != 1 {
@@ -483,9 +465,9 @@ func TestRegisterBeforeAHandover(t *testing.T) {
 		}
 		c.drain(0)
 		begin := time.Now()
-		c.views[1].set(func(v *view) { v.faults = nil })
+		heal()
 		told := map[string]string{}
-		for len(told["late"])+len(told["y"]) == 0 {
+		for told["late"] == "" || told["y"] == "" {
 			synctest.Wait()
 			select {
 			case <-tb.wakes: // as a server: it collects when it is woken, and not otherwise
@@ -499,7 +481,7 @@ func TestRegisterBeforeAHandover(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 			}
 			if time.Since(begin) > lease {
-				t.Fatal("nothing is heard:", told)
+				t.Fatal("not all is heard:", told)
 			}
 		}
 	})
