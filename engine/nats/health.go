@@ -18,15 +18,14 @@ type pulse struct {
 	asked  map[string]time.Time // when may was last granted
 	health *round               // the beat of all streams that is under way or was the last
 	began  time.Time
-	rounds map[string]*beats // by stream
+	rounds map[string]*beats // by root: a stream that is made anew in the place of a deleted one has its own
 	doubts map[string]uint64 // by stream: how many messages had no answer, until it is known what became of them
 }
 
-// beats of one stream, one after the other: who comes while one is under way shares
-// the next.
+// beats of one stream, one after the other, for as long as somebody asks: who comes
+// while one is under way shares the next.
 type beats struct {
-	next    *round // not sent yet
-	running bool
+	next *round // not sent yet
 }
 
 // healthFor is how long one answer of Health serves who asks next, and within which
@@ -85,19 +84,17 @@ func (e *Engine) since(ctx context.Context, name, root string, seq uint64, subje
 func (e *Engine) sure(name, root string) *round {
 	e.pulse.mu.Lock()
 	defer e.pulse.mu.Unlock()
-	b := e.pulse.rounds[name]
+	b := e.pulse.rounds[root]
 	if b == nil {
 		if e.pulse.rounds == nil {
 			e.pulse.rounds = make(map[string]*beats)
 		}
 		b = new(beats)
-		e.pulse.rounds[name] = b
+		e.pulse.rounds[root] = b
+		e.spawn(func() { e.beatOn(b, name, root) })
 	}
 	if b.next == nil {
 		b.next = &round{done: make(chan struct{})}
-	}
-	if !b.running {
-		b.running = e.spawn(func() { e.beatOn(b, name, root) })
 	}
 	return b.next
 }
@@ -108,7 +105,7 @@ func (e *Engine) beatOn(b *beats, name, root string) {
 		w := b.next
 		b.next = nil
 		if w == nil {
-			b.running = false
+			delete(e.pulse.rounds, root)
 			e.pulse.mu.Unlock()
 			return
 		}
