@@ -203,6 +203,21 @@ func TestProcessLifetimes(t *testing.T) {
 	})
 }
 
+// TestPutWhileItsProcessEnds proves that whoever puts while a process ends is told
+// that it has, of a channel whose own end has yet to come, too.
+func TestPutWhileItsProcessEnds(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	var later *scope.Feed
+	var put error
+	k.private(p, scope.Spec{Name: "first", Stop: func(error) { put = later.Put(context.Background(), nil) }})
+	later = k.private(p, scope.Spec{Name: "later"}).Feed()
+	p.Close()
+	if !errors.Is(put, scope.ErrProcessGone) || !errors.Is(put, scope.ErrClosed) {
+		t.Errorf("Put: %v", put)
+	}
+}
+
 // TestProcessCap proves rule 10: detached ones go first, the longest away first;
 // attached ones never go.
 func TestProcessCap(t *testing.T) {

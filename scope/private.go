@@ -59,6 +59,8 @@ func (c *privateChannel) put(ctx context.Context, data []byte) error {
 	case errors.Is(err, mailbox.ErrFull):
 		c.end(ErrFull)
 		return fmt.Errorf("channel %s: %w: over %d messages or %d bytes wait for its tab", c.spec.Name, ErrFull, c.spec.Size, c.spec.MaxBytes)
+	case err != nil && !c.state.ended(): // the process has; its channels end one after the other
+		return p.state.refusal(c.spec.Name)
 	case err != nil:
 		return c.state.refusal(c.spec.Name)
 	}
