@@ -41,7 +41,7 @@ func (p *ClientProcess) pack() (parcel, error) {
 // pack appends the channel. before is the place of the one that had its name.
 func (c *privateChannel) pack(b parcel, before int) parcel {
 	s := c.box.Snapshot()
-	b = b.text(c.spec.Name).text(c.spec.Event).flags(c.spec.Unnamed, c.spec.Kind == Pull, s.Final).number(uint64(before + 1)).number(c.endedAt).
+	b = b.text(c.spec.Name).text(c.spec.Event).flags(c.spec.Unnamed, c.spec.Kind == Pull, s.Final).number(uint64(before + 1)).number(c.after).number(c.endedAt).
 		number(uint64(s.Size)).number(uint64(s.MaxBytes)).number(s.Discarded)
 	for _, entries := range [][]mailbox.Entry{s.Sent, s.Unsent} {
 		b = b.number(uint64(len(entries)))
@@ -85,7 +85,7 @@ func unpackChannel(p *ClientProcess, u *unparcel) (c *privateChannel, before int
 		spec.Kind = Pull
 	}
 	before = int(u.number())
-	endedAt := u.number()
+	after, endedAt := u.number(), u.number()
 	size, maxBytes := u.number(), u.number()
 	u.bad = u.bad || size > MaxSize || maxBytes > math.MaxInt
 	s.Size, s.MaxBytes, s.Discarded = max(1, int(size)), int(maxBytes), u.number()
@@ -101,7 +101,7 @@ func unpackChannel(p *ClientProcess, u *unparcel) (c *privateChannel, before int
 		s = mailbox.Snapshot{Size: 1}
 	}
 	spec.Size, spec.MaxBytes = s.Size, s.MaxBytes
-	c = &privateChannel{process: p, spec: spec, heard: true, endedAt: endedAt, box: *mailbox.Restore(s)}
+	c = &privateChannel{process: p, spec: spec, heard: true, after: after, endedAt: endedAt, box: *mailbox.Restore(s)}
 	c.state.flip(ErrShutdown)
 	return c, before
 }

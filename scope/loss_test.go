@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ocsigo/comet/scope"
 )
@@ -131,6 +132,89 @@ func TestRegisteredBeforeTheEndIsHeard(t *testing.T) {
 	if events := again.connect().hear(); names(events) != "comet:hello x comet:closed comet:hello y" ||
 		!strings.Contains(events[0].data, `{"channel":"q","event":"x"}`) || !strings.Contains(events[3].data, `{"channel":"q","event":"y"}`) {
 		t.Error("heard after the loss", events)
+	}
+}
+
+// TestBothEndsLost proves rule 15: of two channels of one name whose ends were sent and
+// lost, each is named before what comes again of it, by the next node, too.
+func TestBothEndsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		k := c.kits[0]
+		p := k.process("s")
+		old := k.private(p, scope.Spec{Name: "q", Event: "x"})
+		tb := c.on(newTab(t, k.site, "s", p, old), 0)
+		c.hear(tb)
+		from := tb.lastID
+		k.put(old, "1")
+		old.Close()
+		young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+		if _, err := tb.command("register", "q"); err != nil {
+			t.Fatal(err)
+		}
+		k.put(young, "2")
+		young.Close()
+		tb.bytes() // written, and lost with the connection
+		for node := range c.kits {
+			tb.lastID = from
+			events := c.hear(c.on(tb, node))
+			if got := names(events); !strings.HasPrefix(got, "comet:hello x comet:closed comet:hello y comet:closed") ||
+				!strings.Contains(events[3].data, `{"channel":"q","event":"y"}`) {
+				t.Errorf("heard from node %d: %v", node, events)
+			}
+			tb.cut()
+			if node == 0 {
+				c.drain(0)
+				synctest.Wait()
+			}
+		}
+	})
+}
+
+// TestUnheardInBetween proves rule 15 of a channel whose predecessor nobody ever heard of
+// and nobody remembers: the end of the one before that is told first all the same.
+func TestUnheardInBetween(t *testing.T) {
+	for _, crowded := range []bool{false, true} {
+		k := newKit(t, scope.SiteConfig{MaxChannels: 4})
+		p := k.process("s")
+		first := k.private(p, scope.Spec{Name: "q", Event: "x"})
+		tb := newTab(t, k.site, "s", p, first).connect()
+		tb.hear()
+		first.Close()
+		k.private(p, scope.Spec{Name: "q"}).Close()
+		if crowded { // what ended unheard makes room
+			k.private(p, scope.Spec{Name: "other"})
+			k.private(p, scope.Spec{Name: "another"})
+		}
+		young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+		if _, err := tb.command("register", "q"); err != nil {
+			t.Fatal(err)
+		}
+		k.put(young, "1")
+		if got := names(tb.hear()); got != "comet:closed comet:hello y" {
+			t.Errorf("crowded: %v: heard %s", crowded, got)
+		}
+	}
+}
+
+// TestRegisteredAfterALostEnd proves rule 15: a channel that was registered when the end
+// of its predecessor was sent and lost is named after it, when that comes again.
+func TestRegisteredAfterALostEnd(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	old := k.private(p, scope.Spec{Name: "q", Event: "x"})
+	tb := newTab(t, k.site, "s", p, old).connect()
+	tb.hear()
+	k.put(old, "1")
+	old.Close()
+	tb.bytes() // written, and lost with the connection
+	young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+	if _, err := tb.command("register", "q"); err != nil {
+		t.Fatal(err)
+	}
+	k.put(young, "2")
+	if got := names(tb.cut().connect().hear()); got != "comet:hello x comet:closed comet:hello y" {
+		t.Error("heard after the loss:", got)
 	}
 }
 

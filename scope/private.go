@@ -13,7 +13,8 @@ import (
 // the process's lock.
 type privateChannel struct {
 	process *ClientProcess
-	before  *privateChannel // had the name; its end is told first
+	before  *privateChannel // had the name, and its end was not told yet: that comes first
+	after   uint64          // the number under which the last end of this name was sent
 	endedAt uint64          // the number under which its end was sent
 	heard   bool            // its tab asked for it, at Open or by register
 	state   life
@@ -28,11 +29,14 @@ func newPrivateChannel(p *ClientProcess, spec Spec) *privateChannel {
 	}
 }
 
-// heldBack reports whether the end of the channel that had the name before comes
+// heldBack reports whether the end of a channel that had the name before comes
 // after the event number k: until that is told, nothing is of this one. It needs
 // the process's lock.
 func (c *privateChannel) heldBack(k uint64) bool {
-	return c.before != nil && (c.before.endedAt == 0 || c.before.endedAt > k)
+	if c.before != nil {
+		return c.before.endedAt == 0 || c.before.endedAt > k
+	}
+	return c.after > k
 }
 
 func (c *privateChannel) name() string { return c.spec.Name }

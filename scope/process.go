@@ -176,13 +176,10 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	case p.current != nil && p.current.by.clashes(spec.Name):
 		return nil, fmt.Errorf("%w: %s, by a site channel on the tab's event stream", ErrNameTaken, spec.Name)
 	}
-	switch {
-	case old == nil:
-	case old.heard:
-		c.before = old
-	default:
+	if old != nil && !old.heard {
 		p.drop(old) // nobody was ever told of it
 	}
+	p.follow(c)
 	p.boxes = append(p.boxes, c)
 	p.own = p.own || spec.Personal
 	if p.names == nil {
@@ -194,6 +191,20 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 		p.hear(c)
 	}
 	return &Handle{c}, nil
+}
+
+// follow has c come after those that had its name, of whose end the tab may have yet
+// to hear. It needs p.mu.
+func (p *ClientProcess) follow(c *privateChannel) {
+	for _, d := range p.boxes {
+		switch {
+		case d.spec.Name != c.spec.Name || !d.heard:
+		case d.endedAt == 0:
+			c.before = d
+		default:
+			c.after = d.endedAt
+		}
+	}
 }
 
 // refusal is why nothing can be made in the process any more. It needs p.mu.
@@ -296,7 +307,9 @@ func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	if p.names[c.spec.Name] == c {
 		delete(p.names, c.spec.Name)
 	}
-	c.endedAt, c.before = number, nil
+	if c.endedAt = number; c.before != nil {
+		c.after, c.before = c.before.endedAt, nil // or each would hold all that had its name
+	}
 	if len(p.boxes)-p.unretired() <= retiredMax {
 		return
 	}
