@@ -45,6 +45,7 @@ type processEvent struct {
 	unnamed    bool
 	paced      bool // its source reads on when it was written
 	pull       bool // of aChannel: it is read on demand
+	over       bool // of aChannel: it has ended: what is left of it comes
 	channel    string
 	event      string
 	reason     string
@@ -53,15 +54,22 @@ type processEvent struct {
 
 // greeted is what aChannel tells of.
 func (e *processEvent) greeted() greetedChannel {
-	return greetedChannel{Channel: e.channel, Event: eventBeside(e.channel, e.event), Pull: e.pull}
+	return greetedChannel{Channel: e.channel, Event: eventBeside(e.channel, e.event), Pull: e.pull, over: e.over}
 }
 
-// named is the aChannel that tells of c.
-func (c *privateChannel) named() processEvent { return c.spec.greeted().named() }
+// greeted is what a hello says of c. It needs the process's lock.
+func (c *privateChannel) greeted() greetedChannel {
+	g := c.spec.greeted()
+	g.over = c.endedAt > 0
+	return g
+}
+
+// named is the aChannel that tells of c. It needs the process's lock.
+func (c *privateChannel) named() processEvent { return c.greeted().named() }
 
 func (c greetedChannel) named() processEvent {
 	event := c.event()
-	return processEvent{channel: c.Channel, event: event, unnamed: event == "", pull: c.Pull}
+	return processEvent{channel: c.Channel, event: event, unnamed: event == "", pull: c.Pull, over: c.over}
 }
 
 // A carrier is who carries a process of this node to its tab: an event stream's

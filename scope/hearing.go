@@ -162,9 +162,7 @@ func (h *hearing) greeting(k uint64) (channels []greetedChannel) {
 	defer p.mu.Unlock()
 	for _, c := range p.boxes {
 		if c.heard && (c.endedAt == 0 || c.endedAt > k) && !c.heldBack(k) {
-			g := c.spec.greeted()
-			g.over = c.endedAt > 0
-			channels = append(channels, g)
+			channels = append(channels, c.greeted())
 		}
 	}
 	return channels

@@ -171,6 +171,32 @@ func TestBothEndsLost(t *testing.T) {
 	})
 }
 
+// TestEndedTakesNoName proves rule 3: what comes again of channels that have ended closes
+// no site channel of their name on the same event stream.
+func TestEndedTakesNoName(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	old := k.private(p, scope.Spec{Name: "q", Event: "x"})
+	tb := newTab(t, k.site, "s", p, old).connect()
+	tb.hear()
+	k.put(old, "1")
+	old.Close()
+	young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+	if _, err := tb.command("register", "q"); err != nil {
+		t.Fatal(err)
+	}
+	k.put(young, "2")
+	young.Close()
+	tb.bytes() // written, and lost with the connection
+	tb.cut()
+	site := k.channel(scope.Spec{Name: "q"})
+	other := newTab(t, k.site, "s", p, site).connect()
+	for _, value := range []string{"1", "2"} {
+		k.put(site, value)
+		other.want("q", value)
+	}
+}
+
 // TestUnheardInBetween proves rule 15 of a channel whose predecessor nobody ever heard of
 // and nobody remembers: the end of the one before that is told first all the same.
 func TestUnheardInBetween(t *testing.T) {

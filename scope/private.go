@@ -13,7 +13,7 @@ import (
 // the process's lock.
 type privateChannel struct {
 	process *ClientProcess
-	before  *privateChannel // had the name, and its end was not told yet: that comes first
+	before  *privateChannel // had the name, and its end was not sent yet: that comes first
 	after   uint64          // the number under which the last end of this name was sent
 	endedAt uint64          // the number under which its end was sent
 	heard   bool            // its tab asked for it, at Open or by register
@@ -33,10 +33,7 @@ func newPrivateChannel(p *ClientProcess, spec Spec) *privateChannel {
 // after the event number k: until that is told, nothing is of this one. It needs
 // the process's lock.
 func (c *privateChannel) heldBack(k uint64) bool {
-	if c.before != nil {
-		return c.before.endedAt == 0 || c.before.endedAt > k
-	}
-	return c.after > k
+	return c.before != nil || c.after > k
 }
 
 func (c *privateChannel) name() string { return c.spec.Name }
@@ -145,7 +142,7 @@ func (p *ClientProcess) next(k uint64) (*privateChannel, mailbox.Entry, bool) {
 	for range p.boxes {
 		p.turn = (p.turn + 1) % len(p.boxes)
 		c := p.boxes[p.turn]
-		if !c.heard || c.before != nil && c.before.endedAt == 0 {
+		if !c.heard || c.before != nil {
 			continue
 		}
 		e, ok := c.box.Take(p.number + 1)

@@ -307,8 +307,11 @@ func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	if p.names[c.spec.Name] == c {
 		delete(p.names, c.spec.Name)
 	}
-	if c.endedAt = number; c.before != nil {
-		c.after, c.before = c.before.endedAt, nil // or each would hold all that had its name
+	c.endedAt = number
+	for _, d := range p.boxes {
+		if d.before == c {
+			d.before, d.after = nil, number
+		}
 	}
 	if len(p.boxes)-p.unretired() <= retiredMax {
 		return

@@ -191,7 +191,7 @@ func news(events []processEvent, number uint64, reading bool) parcel {
 
 // parcel appends the event. One without a number is a channel.
 func (e *processEvent) parcel(p parcel) parcel {
-	p = p.number(e.number).text(e.channel).flags(e.unnamed, e.paced, e.pull, e.event == e.channel).number(uint64(e.kind)).text(e.reason)
+	p = p.number(e.number).text(e.channel).flags(e.unnamed, e.paced, e.pull, e.event == e.channel, e.over).number(uint64(e.kind)).text(e.reason)
 	if e.event != e.channel {
 		p = p.text(e.event)
 	}

@@ -315,7 +315,7 @@ func (r *relay) learn(events []relayed) {
 func unpack(u *unparcel) relayed {
 	var same bool
 	e := processEvent{number: u.number(), channel: u.text()}
-	u.flags(&e.unnamed, &e.paced, &e.pull, &same)
+	u.flags(&e.unnamed, &e.paced, &e.pull, &same, &e.over)
 	e.kind, e.reason = mailbox.Kind(u.number()), u.text()
 	if e.event = e.channel; !same {
 		e.event = u.text()
