@@ -197,6 +197,31 @@ func TestEndedTakesNoName(t *testing.T) {
 	}
 }
 
+// TestLongLivedEnd proves rule 8: what a process remembers are the newest ends, whichever
+// channel is the oldest: a tab that lost one of them is not gone.
+func TestLongLivedEnd(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	first := k.private(p, scope.Spec{Name: "first"})
+	tb := newTab(t, k.site, "s", p, first).connect()
+	for i := range 100 {
+		name := fmt.Sprint("c", i)
+		h := k.private(p, scope.Spec{Name: name})
+		if _, err := tb.command("register", name); err != nil {
+			t.Fatal(err)
+		}
+		h.Close()
+		tb.hear()
+	}
+	tb.cut().connect().hear() // acknowledges all
+	k.put(first, "last words")
+	first.Close()
+	tb.bytes() // written, and lost with the connection
+	if got := names(tb.cut().connect().hear()); got != "comet:hello first comet:closed" {
+		t.Error("heard after the loss:", got)
+	}
+}
+
 // TestUnheardInBetween proves rule 15 of a channel whose predecessor nobody ever heard of
 // and nobody remembers: the end of the one before that is told first all the same.
 func TestUnheardInBetween(t *testing.T) {

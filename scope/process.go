@@ -301,8 +301,8 @@ func (p *ClientProcess) wake() {
 // not heard of their end.
 const retiredMax = 100
 
-// retire frees the name of a channel whose end was sent, and forgets the oldest
-// ones. It needs p.mu.
+// retire frees the name of a channel whose end was sent, and forgets those that ended
+// first. It needs p.mu.
 func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	if p.names[c.spec.Name] == c {
 		delete(p.names, c.spec.Name)
@@ -316,13 +316,14 @@ func (p *ClientProcess) retire(c *privateChannel, number uint64) {
 	if len(p.boxes)-p.unretired() <= retiredMax {
 		return
 	}
+	oldest := c
 	for _, d := range p.boxes {
-		if d.endedAt > 0 {
-			p.forgotten = max(p.forgotten, d.endedAt)
-			p.drop(d)
-			return
+		if d.endedAt > 0 && d.endedAt < oldest.endedAt {
+			oldest = d
 		}
 	}
+	p.forgotten = max(p.forgotten, oldest.endedAt)
+	p.drop(oldest)
 }
 
 // acknowledge drops what the tab has heard of the channels that have ended. Their
