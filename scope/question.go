@@ -72,6 +72,9 @@ func (p *ClientProcess) answer(n *node, rank uint64, q *question, turn *chan str
 		*turn = l.turn
 		lost = l.asked(n, q)
 	}
+	if q.number < p.forgotten && p.over == nil { // as of an event stream that comes
+		return l, []byte{byte(wasGone)}, after
+	}
 	told, events, number := l.fill(q, n.site.caps.MaxEntry)
 	switch {
 	case told == gone:
@@ -121,7 +124,7 @@ const fillBytes = 64 << 10
 // it. It needs the process's lock.
 func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 	p := l.process
-	k, again, size := q.number, q.number < p.number, 64+len(l.fresh)*overhead
+	k, again, size := q.number, q.number < p.number, 64
 	before := p.number
 	if q.busy {
 		t := nothing
@@ -135,13 +138,19 @@ func (l *lodging) fill(q *question, most int) (told, []processEvent, uint64) {
 		return t, nil, k
 	}
 	var events []processEvent
-	name := func() {
-		for c := l.nameable(k); c != nil; c = l.nameable(k) {
-			l.naming = append(l.naming, c)
-			events = append(events, c.named())
+	name := func() (all bool) {
+		for len(events) == 0 || size+overhead < most {
+			c := l.nameable(k)
+			if c == nil {
+				return true
+			}
+			e := c.named()
+			size += e.size()
+			l.naming, events = append(l.naming, c), append(events, e)
 		}
+		return false // it comes with the next answer
 	}
-	for name(); size < fillBytes && !(again && k >= before); name() {
+	for name() && size < fillBytes && !(again && k >= before) {
 		t, e := l.nextLocked(k)
 		if t != anEvent {
 			if len(events) > 0 || t == nothing {

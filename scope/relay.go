@@ -32,9 +32,9 @@ type relay struct {
 	answers uint64
 
 	mu       sync.Mutex
-	events   []relayed
-	channels []greetedChannel
-	top      uint64 // where the event stream stands when it has taken all
+	events   []relayed        // to be taken
+	channels []greetedChannel // where the event stream stands
+	top      uint64           // where the event stream stands when it has taken all
 	attached bool
 	paced    bool // what comes next waits until this was written
 	written  bool
@@ -227,10 +227,11 @@ func (r *relay) begin(body *unparcel) error {
 	if first {
 		r.number, r.top, r.answers = number, number, 0
 		r.events = append(r.events, relayed{attached, processEvent{generation: generation, number: number}})
+		r.channels = channels
 	} else {
 		r.tellNew(channels)
 	}
-	r.attached, r.channels = true, channels
+	r.attached = true
 	left := r.left
 	r.mu.Unlock()
 	if left {
@@ -248,8 +249,12 @@ func (r *relay) begin(body *unparcel) error {
 // tellNew tells of the channels that came to be heard while nobody was asked. It
 // needs r.mu.
 func (r *relay) tellNew(channels []greetedChannel) {
+	told := r.channels
+	for _, e := range r.events {
+		told = e.learn(told)
+	}
 	for _, c := range channels {
-		known := slices.ContainsFunc(r.channels, func(k greetedChannel) bool { return k.Channel == c.Channel && k.event() == c.event() })
+		known := slices.ContainsFunc(told, func(k greetedChannel) bool { return k.Channel == c.Channel && k.event() == c.event() })
 		if !known {
 			r.events = append(r.events, relayed{aChannel, c.named()})
 		}
@@ -286,7 +291,6 @@ func (r *relay) hear(body *unparcel) error {
 	r.number, r.arrival.number = number, number
 	r.mu.Lock()
 	r.events = append(r.events, events...)
-	r.learn(events)
 	r.top = number
 	r.paced = r.paced || paced
 	r.written = r.written && len(events) == 0
@@ -299,16 +303,18 @@ func (r *relay) hear(body *unparcel) error {
 	return nil
 }
 
-// learn keeps what greets whoever asks later. It needs r.mu.
-func (r *relay) learn(events []relayed) {
-	for _, e := range events {
-		switch name := e.event.channel; {
-		case e.told == aChannel:
-			r.channels = append(slices.Clip(r.channels), e.event.greeted())
-		case e.event.kind != mailbox.Data:
-			r.channels = slices.DeleteFunc(slices.Clone(r.channels), func(c greetedChannel) bool { return c.Channel == name })
-		}
+// learn returns the channels that there are for who has heard e, too. It leaves those
+// before as they are.
+func (e *relayed) learn(channels []greetedChannel) []greetedChannel {
+	named, ended := e.told == aChannel, e.told == anEvent && e.event.kind != mailbox.Data
+	if !named && !ended {
+		return channels
 	}
+	channels = slices.DeleteFunc(slices.Clone(channels), func(c greetedChannel) bool { return c.Channel == e.event.channel })
+	if named {
+		channels = append(channels, e.event.greeted())
+	}
+	return channels
 }
 
 // unpack reads what processEvent.parcel wrote.

@@ -487,6 +487,121 @@ func TestRegisterBeforeAHandover(t *testing.T) {
 	})
 }
 
+// TestRelayNamesInOrder: the first hello of a relay names what comes first, also where the owner has said all of it by then.
+func TestRelayNamesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		k := c.kits[0]
+		p := k.process("s")
+		old := k.private(p, scope.Spec{Name: "q", Event: "x"})
+		tb := c.on(newTab(t, k.site, "s", p, old), 0)
+		c.hear(tb)
+		tb.cut()
+		k.put(old, "1")
+		old.Close()
+		young := k.private(p, scope.Spec{Name: "q", Event: "y"})
+		if _, err := tb.command("register", "q"); err != nil {
+			t.Fatal(err)
+		}
+		k.put(young, "2")
+		events := c.hear(c.on(tb, 1))
+		if got := names(events); got != "comet:hello x comet:closed comet:hello y" || strings.Contains(events[0].data, `"event":"y"`) {
+			t.Error("heard", events)
+		}
+	})
+}
+
+// TestRelayNamesOnce: a channel that is registered again over a relay is named, and kept, once.
+func TestRelayNamesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		newTab(t, c.kits[0].site, "s", p, c.kits[0].private(p, scope.Spec{Name: "q"})) // has it heard
+		tb := c.on(newTab(t, c.kits[1].site, "s", c.kits[1].process("s")), 1)
+		c.hear(tb)
+		command := func(pairs ...string) []heard {
+			if _, err := tb.command(pairs...); err != nil {
+				t.Fatal(err)
+			}
+			return c.hear(tb)
+		}
+		command("attach", p.Token())
+		for range 3 {
+			command("register", "q", "comet", p.Token())
+		}
+		if events := command("attach", p.Token()+".9"); len(events) != 1 || strings.Count(events[0].data, `"channel":"q"`) != 1 {
+			t.Error("heard", events)
+		}
+	})
+}
+
+// TestRelayOfManyLives: however often a name was given again, all of it comes over a relay.
+func TestRelayOfManyLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lives = 140
+		c := newNodes(t, 2)
+		k := c.kits[0]
+		p := k.process("s")
+		q := k.private(p, scope.Spec{Name: "q"})
+		tb := c.on(newTab(t, k.site, "s", p, q), 0)
+		c.hear(tb)
+		for i := range lives {
+			k.put(q, fmt.Sprint(i))
+			q.Close()
+			if i == 90 { // sent and lost; the rest is not sent
+				tb.bytes()
+				tb.cut()
+			}
+			q = k.private(p, scope.Spec{Name: "q"})
+			if _, err := tb.command("register", "q"); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		if got := of(c.hear(c.on(tb, 1)), "q"); len(got) != lives {
+			t.Errorf("heard %d values, want %d", len(got), lives)
+		}
+	})
+}
+
+// TestRelayThatMissedForgottenEnds: an answer that is lost with more ends than are remembered leaves no hole that is not told.
+func TestRelayThatMissedForgottenEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2, scope.SiteConfig{MaxChannels: 300})
+		p := c.kits[0].process("s")
+		var all []*scope.Handle
+		var refs []scope.Ref
+		for i := range 120 {
+			h := c.kits[0].private(p, scope.Spec{Name: fmt.Sprint("c", i)})
+			all, refs = append(all, h), append(refs, h)
+		}
+		tb := c.on(newTab(t, c.kits[0].site, "s", p, refs...), 1)
+		c.hear(tb)
+		lost := false
+		c.views[1].set(func(v *view) {
+			v.faults = locked(func(request []byte) (lose, late chan error) {
+				if request[0] == scope.AskNext && !lost {
+					lost = true
+					return make(chan error), nil
+				}
+				return nil, nil
+			})
+		})
+		c.kits[0].put(all[119], "wake") // answers the question that waits
+		c.hear(tb)
+		for _, h := range all {
+			h.Close()
+		}
+		var events []heard
+		for range 40 {
+			events = append(events, c.hear(tb)...)
+			time.Sleep(hold)
+		}
+		if !lost || len(of(events, "comet:gone")) != 1 {
+			t.Errorf("lost: %v; heard %d ends and no gone", lost, len(of(events, "comet:closed")))
+		}
+	})
+}
+
 // TestNobodyIsToldByARelayThatIsOver: of a process whose tab came home nothing is kept for the relay that it had.
 func TestNobodyIsToldByARelayThatIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,6 +15,7 @@ func (r *relay) next(k uint64) (told, processEvent) {
 	e := r.events[0]
 	r.events[0] = relayed{}
 	r.events = r.events[1:]
+	r.channels = e.learn(r.channels)
 	if len(r.events) == 0 && !r.paced {
 		r.ask()
 	}
