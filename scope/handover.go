@@ -229,6 +229,9 @@ func (n *node) announce() {
 // freeze ends the process's sources, and has nothing told of it any more.
 func (p *ClientProcess) freeze() {
 	p.mu.Lock()
+	if !p.state.ended() { // first: nothing can be made in it any more
+		p.over = &handing{done: make(chan struct{})}
+	}
 	boxes := slices.Clone(p.boxes)
 	inboxes := slices.Collect(maps.Values(p.inboxes))
 	p.mu.Unlock()
@@ -237,11 +240,6 @@ func (p *ClientProcess) freeze() {
 	}
 	for _, i := range inboxes {
 		i.end(ErrShutdown)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.state.ended() {
-		p.over = &handing{done: make(chan struct{})}
 	}
 }
 

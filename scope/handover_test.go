@@ -30,6 +30,24 @@ func (c *nodes) back(tb *tab, node int) []heard {
 	return c.hear(c.on(tb, node))
 }
 
+// TestNothingIsMadeInWhatIsHandedOver: who makes a channel while a process is about to be handed over, as when one
+// ends, is told that there is no process; made, it would be without an end, and what it is given lost.
+func TestNothingIsMadeInWhatIsHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newNodes(t, 2)
+		p := c.kits[0].process("s")
+		var made error
+		old := c.kits[0].private(p, scope.Spec{Name: "old", Stop: func(error) { _, made = scope.Register(p, scope.Spec{Name: "new"}) }})
+		c.hear(c.on(newTab(t, c.kits[0].site, "s", p, old), 1))
+		if err := <-c.drain(0); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(made, scope.ErrNoProcess) || !errors.Is(made, scope.ErrShutdown) {
+			t.Error("Register:", made)
+		}
+	})
+}
+
 // TestDrain: a node that shuts down loses nothing that waits: whether its tabs are with
 // it, with a relay or away, they hear what their sources had put, then that each channel
 // is closed, then that the process is gone, once.
