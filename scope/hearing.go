@@ -57,7 +57,7 @@ func (h *hearing) attachLocked(a arrival) (t told, number uint64, after func()) 
 	number, lost := h.take(a)
 	return attached, number, func() {
 		for _, c := range lost {
-			c.state.end(ErrFull)
+			c.state.tell()
 		}
 	}
 }

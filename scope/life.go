@@ -25,12 +25,13 @@ func newLife(stop func(error)) *life { return &life{stop: stop} }
 // end flips the switch and calls the Spec's Stop; only the first call does
 // anything, and it reports true. Call it without any lock.
 func (l *life) end(cause error) (first bool) {
-	if first = l.flip(cause); first && l.stop != nil {
-		l.stop(cause)
+	if first = l.flip(cause); first {
+		l.tell()
 	}
 	return first
 }
 
+// flip is end under locks: who was first has to tell, without them.
 func (l *life) flip(cause error) (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,6 +44,13 @@ func (l *life) flip(cause error) (first bool) {
 		close(l.done)
 	}
 	return true
+}
+
+// tell calls the Spec's Stop.
+func (l *life) tell() {
+	if l.stop != nil {
+		l.stop(l.cause)
+	}
 }
 
 func (l *life) ended() bool { return l.over.Load() }

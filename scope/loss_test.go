@@ -2,6 +2,7 @@ package scope_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -219,6 +220,26 @@ func TestLongLivedEnd(t *testing.T) {
 	tb.bytes() // written, and lost with the connection
 	if got := names(tb.cut().connect().hear()); got != "comet:hello first comet:closed" {
 		t.Error("heard after the loss:", got)
+	}
+}
+
+// TestPutIntoWhatIsLost proves that whoever puts into a channel that is full is told so,
+// also while others that are full by the same loss are stopped.
+func TestPutIntoWhatIsLost(t *testing.T) {
+	k := newKit(t)
+	p := k.process("s")
+	var later *scope.Feed
+	var put error
+	first := k.private(p, scope.Spec{Name: "first", Stop: func(error) { put = later.Put(context.Background(), nil) }})
+	second := k.private(p, scope.Spec{Name: "later"})
+	later = second.Feed()
+	tb := newTab(t, k.site, "s", p, first, second).connect()
+	tb.hear()
+	tb.cut()
+	tb.lastID = tag(t, tb.query) + "-1.zz" // of the future
+	tb.connect()
+	if !errors.Is(put, scope.ErrFull) {
+		t.Error("Put:", put)
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *privateChannel) put(ctx context.Context, data []byte) error {
 	case errors.Is(err, mailbox.ErrFull):
 		c.end(ErrFull)
 		return fmt.Errorf("channel %s: %w: over %d messages or %d bytes wait for its tab", c.spec.Name, ErrFull, c.spec.Size, c.spec.MaxBytes)
-	case err != nil && !c.state.ended(): // the process has; its channels end one after the other
+	case err != nil && p.state.ended() && !c.state.ended(): // a process's channels end one after the other
 		return p.state.refusal(c.spec.Name)
 	case err != nil:
 		return c.state.refusal(c.spec.Name)
@@ -181,8 +181,8 @@ func (p *ClientProcess) again(k uint64) (first *privateChannel, oldest mailbox.E
 // lose makes every channel final of which something sent after k is kept no
 // more: a full is sent last of it, under the next number, so that nobody can have
 // heard that before; of a channel that has ended already, in place of its end. It
-// returns the channels, whose lives are for the caller to end, without the lock
-// that it needs here.
+// returns the channels that ended by this, whose lives are for the caller to tell,
+// without the lock that it needs here.
 func (p *ClientProcess) lose(k uint64) []*privateChannel {
 	var lost []*privateChannel
 	for _, c := range p.boxes {
@@ -190,7 +190,11 @@ func (p *ClientProcess) lose(k uint64) []*privateChannel {
 			lost = append(lost, c)
 		}
 	}
+	ended := lost[:0]
 	for _, c := range lost {
+		if c.state.flip(ErrFull) {
+			ended = append(ended, c)
+		}
 		c.countDropped(c.box.Waiting(), true)
 		p.site.fulls.count("trimmed")
 		if c.endedAt > 0 {
@@ -201,7 +205,7 @@ func (p *ClientProcess) lose(k uint64) []*privateChannel {
 		c.box.Lose(p.number, "trimmed")
 		p.retire(c, p.number)
 	}
-	return lost
+	return ended
 }
 
 // refuse makes every channel full for a tab whose cursor cannot be true. It needs
@@ -212,7 +216,9 @@ func (p *ClientProcess) refuse(reason string) []*privateChannel {
 		if c.heard && c.endedAt == 0 {
 			c.countDropped(c.box.Waiting(), true)
 			c.box.Fail(mailbox.Full, reason)
-			lost = append(lost, c)
+			if c.state.flip(ErrFull) {
+				lost = append(lost, c)
+			}
 		}
 	}
 	return lost

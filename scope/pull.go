@@ -70,6 +70,8 @@ func (c *privateChannel) readOne(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch interrupted := ctx.Err() != nil; {
+	case p.state.ended() && errors.Is(err, io.EOF): // which may be what the source made of that
+		err = nil
 	case err == nil && errors.Is(c.keep(data), mailbox.ErrFull):
 		err = ErrFull
 	case err != nil && interrupted && !fails(err): // by a detach: the value is still asked for

@@ -316,3 +316,22 @@ func sleepBeat() {
 	time.Sleep(15 * time.Second)
 	synctest.Wait()
 }
+
+// TestReadWhileItsProcessEnds proves that a channel which is read while its process ends
+// has ended with it, also where its source says then that it is at its end.
+func TestReadWhileItsProcessEnds(t *testing.T) {
+	inBubble(t, scope.SiteConfig{}, func(t *testing.T, k kit) {
+		p := k.process("s")
+		k.private(p, scope.Spec{Name: "first", Stop: func(error) { synctest.Wait() }}) // until the read is over
+		h := k.private(p, scope.Spec{Name: "read", Kind: scope.Pull, Pull: func(ctx context.Context) ([]byte, error) {
+			<-ctx.Done()
+			return nil, io.EOF
+		}})
+		newTab(t, k.site, "s", p, h).connect().hear()
+		synctest.Wait()
+		p.Close()
+		if err := h.Err(); !errors.Is(err, scope.ErrProcessGone) {
+			t.Error("Err:", err)
+		}
+	})
+}

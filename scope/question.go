@@ -53,7 +53,7 @@ func (p *ClientProcess) answer(n *node, rank uint64, q *question, turn *chan str
 	var lost []*privateChannel
 	after = func() {
 		for _, c := range lost {
-			c.state.end(ErrFull)
+			c.state.tell()
 		}
 	}
 	p.mu.Lock()
