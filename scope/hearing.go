@@ -55,7 +55,13 @@ func (h *hearing) attachLocked(a arrival) (t told, number uint64, after func()) 
 		return superseded, a.number, func() {}
 	}
 	number, lost := h.take(a)
-	return attached, number, func() {
+	t = attached
+	if number < p.forgotten { // by what this tab has just lost
+		p.detached()
+		p.left()
+		t = gone
+	}
+	return t, number, func() {
 		for _, c := range lost {
 			c.state.tell()
 		}

@@ -72,7 +72,10 @@ func (p *ClientProcess) answer(n *node, rank uint64, q *question, turn *chan str
 		*turn = l.turn
 		lost = l.asked(n, q)
 	}
-	if q.number < p.forgotten && p.over == nil { // as of an event stream that comes
+	if q.number < p.forgotten && p.over == nil && p.current == &l.hearing { // as of an event stream that comes
+		p.detached()
+		p.left()
+		l.timer.Stop()
 		return l, []byte{byte(wasGone)}, after
 	}
 	told, events, number := l.fill(q, n.site.caps.MaxEntry)

@@ -563,19 +563,24 @@ func TestRelayOfManyLives(t *testing.T) {
 	})
 }
 
-// TestRelayThatMissedForgottenEnds: an answer that is lost with more ends than are remembered leaves no hole that is not told.
+// ofMany makes a process of the first of two nodes with 120 channels, and its tab, which does not hear them yet.
+func ofMany(t *testing.T) (c *nodes, p *scope.ClientProcess, all []*scope.Handle, tb *tab) {
+	c = newNodes(t, 2, scope.SiteConfig{MaxChannels: 300})
+	p = c.kits[0].process("s")
+	var refs []scope.Ref
+	for i := range 120 {
+		h := c.kits[0].private(p, scope.Spec{Name: fmt.Sprint("c", i), Size: 1})
+		all, refs = append(all, h), append(refs, h)
+	}
+	return c, p, all, newTab(t, c.kits[0].site, "s", p, refs...)
+}
+
+// TestRelayThatMissedForgottenEnds: an answer that is lost with more ends than are remembered leaves no hole that is not told,
+// and nobody counts as there who was told that the process is gone.
 func TestRelayThatMissedForgottenEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newNodes(t, 2, scope.SiteConfig{MaxChannels: 300})
-		p := c.kits[0].process("s")
-		var all []*scope.Handle
-		var refs []scope.Ref
-		for i := range 120 {
-			h := c.kits[0].private(p, scope.Spec{Name: fmt.Sprint("c", i)})
-			all, refs = append(all, h), append(refs, h)
-		}
-		tb := c.on(newTab(t, c.kits[0].site, "s", p, refs...), 1)
-		c.hear(tb)
+		c, p, all, tb := ofMany(t)
+		c.hear(c.on(tb, 1))
 		c.silent(1)
 		all[0].Close() // answers the question that waits; the next one is lost
 		c.hear(tb)
@@ -593,14 +598,67 @@ func TestRelayThatMissedForgottenEnds(t *testing.T) {
 			})
 		})
 		var events []heard
-		for range 40 {
+		for begin := time.Now(); len(of(events, "comet:gone")) == 0 && time.Since(begin) < 10*lease; time.Sleep(50 * time.Millisecond) {
 			events = append(events, c.hear(tb)...)
-			time.Sleep(hold)
 		}
 		if !lost || len(of(events, "comet:gone")) != 1 {
 			t.Errorf("lost: %v; heard %d ends and no gone", lost, len(of(events, "comet:closed")))
 		}
+		if p.Active() {
+			t.Error("who was told that the process is gone counts as there")
+		}
 	})
+}
+
+// TestSupersededRelayThatMissedEnds: a relay whose place was taken is told that, whatever it missed.
+func TestSupersededRelayThatMissedEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, all, tb := ofMany(t)
+		c.hear(c.on(tb, 1))
+		heal := c.silent(1)
+		c.kits[0].put(all[0], "x") // answers the question that waits; the next one is lost
+		c.hear(tb)
+		other := c.on(tb.duplicate(), 0)
+		c.hear(other)
+		for _, h := range all {
+			h.Close()
+		}
+		c.hear(other)
+		heal()
+		var events []heard
+		for range 40 {
+			events = append(events, c.hear(tb)...)
+			time.Sleep(hold)
+		}
+		if len(of(events, "comet:superseded")) != 1 || len(of(events, "comet:gone")) != 0 {
+			t.Error("heard", names(events))
+		}
+	})
+}
+
+// TestManyLostAtOnce proves rule 8: a tab that lost something of more channels than are remembered hears that the process is
+// gone, at home and over a relay.
+func TestManyLostAtOnce(t *testing.T) {
+	for node := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			c, _, all, tb := ofMany(t)
+			c.hear(c.on(tb, 0))
+			for range 3 {
+				for _, h := range all {
+					c.kits[0].put(h, "x")
+				}
+				tb.bytes() // written, and lost with the connection
+			}
+			events := c.hear(c.on(tb, node))
+			for range 4 {
+				time.Sleep(hold)
+				events = append(events, c.hear(tb)...)
+			}
+			if len(of(events, "comet:gone")) != 1 {
+				t.Errorf("node %d: %d of %d channels are told to be full, and not that the process is gone", node, len(of(events, "comet:full")), len(all))
+			}
+		})
+	}
 }
 
 // TestNobodyIsToldByARelayThatIsOver: of a process whose tab came home nothing is kept for the relay that it had.
