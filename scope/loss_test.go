@@ -108,6 +108,20 @@ func TestEndBeforeSuccessor(t *testing.T) {
 	}
 }
 
+// again has old say "1" and end, and another channel of its name, q, and the event name y
+// say "2", which the tab registered.
+func (k kit) again(tb *tab, p *scope.ClientProcess, old *scope.Handle) (young *scope.Handle) {
+	k.t.Helper()
+	k.put(old, "1")
+	old.Close()
+	young = k.private(p, scope.Spec{Name: "q", Event: "y"})
+	if _, err := tb.command("register", "q"); err != nil {
+		k.t.Fatal(err)
+	}
+	k.put(young, "2")
+	return young
+}
+
 // TestRegisteredBeforeTheEndIsHeard: the same for a channel that was registered while
 // the end of the one before it was not sent yet, or was lost, and under another event
 // name.
@@ -117,13 +131,7 @@ func TestRegisteredBeforeTheEndIsHeard(t *testing.T) {
 	old := k.private(p, scope.Spec{Name: "q", Event: "x"})
 	tb := newTab(t, k.site, "s", p, old).connect()
 	tb.hear()
-	k.put(old, "1")
-	old.Close()
-	young := k.private(p, scope.Spec{Name: "q", Event: "y"})
-	if _, err := tb.command("register", "q"); err != nil {
-		t.Fatal(err)
-	}
-	k.put(young, "2")
+	k.again(tb, p, old)
 	again := tb.duplicate()
 	again.lastID, again.dead = tb.lastID, false
 	if got := names(tb.hear()); got != "x comet:closed comet:hello y" {
@@ -147,14 +155,7 @@ func TestBothEndsLost(t *testing.T) {
 		tb := c.on(newTab(t, k.site, "s", p, old), 0)
 		c.hear(tb)
 		from := tb.lastID
-		k.put(old, "1")
-		old.Close()
-		young := k.private(p, scope.Spec{Name: "q", Event: "y"})
-		if _, err := tb.command("register", "q"); err != nil {
-			t.Fatal(err)
-		}
-		k.put(young, "2")
-		young.Close()
+		k.again(tb, p, old).Close()
 		tb.bytes() // written, and lost with the connection
 		for node := range c.kits {
 			tb.lastID = from
@@ -180,14 +181,7 @@ func TestEndedTakesNoName(t *testing.T) {
 	old := k.private(p, scope.Spec{Name: "q", Event: "x"})
 	tb := newTab(t, k.site, "s", p, old).connect()
 	tb.hear()
-	k.put(old, "1")
-	old.Close()
-	young := k.private(p, scope.Spec{Name: "q", Event: "y"})
-	if _, err := tb.command("register", "q"); err != nil {
-		t.Fatal(err)
-	}
-	k.put(young, "2")
-	young.Close()
+	k.again(tb, p, old).Close()
 	tb.bytes() // written, and lost with the connection
 	tb.cut()
 	site := k.channel(scope.Spec{Name: "q"})

@@ -179,7 +179,7 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	if old != nil && !old.heard {
 		p.drop(old) // nobody was ever told of it
 	}
-	p.follow(c)
+	p.order(c)
 	p.boxes = append(p.boxes, c)
 	p.own = p.own || spec.Personal
 	if p.names == nil {
@@ -193,9 +193,9 @@ func (p *ClientProcess) register(spec Spec) (*Handle, error) {
 	return &Handle{c}, nil
 }
 
-// follow has c come after those that had its name, of whose end the tab may have yet
+// order has c come after those that had its name, of whose end the tab may have yet
 // to hear. It needs p.mu.
-func (p *ClientProcess) follow(c *privateChannel) {
+func (p *ClientProcess) order(c *privateChannel) {
 	for _, d := range p.boxes {
 		switch {
 		case d.spec.Name != c.spec.Name || !d.heard:

@@ -33,7 +33,7 @@ type relay struct {
 
 	mu       sync.Mutex
 	events   []relayed        // to be taken
-	channels []greetedChannel // where the event stream stands
+	channels []greetedChannel // that it has been told of
 	top      uint64           // where the event stream stands when it has taken all
 	attached bool
 	paced    bool // what comes next waits until this was written

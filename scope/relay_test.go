@@ -497,13 +497,7 @@ func TestRelayNamesInOrder(t *testing.T) {
 		tb := c.on(newTab(t, k.site, "s", p, old), 0)
 		c.hear(tb)
 		tb.cut()
-		k.put(old, "1")
-		old.Close()
-		young := k.private(p, scope.Spec{Name: "q", Event: "y"})
-		if _, err := tb.command("register", "q"); err != nil {
-			t.Fatal(err)
-		}
-		k.put(young, "2")
+		k.again(tb, p, old)
 		events := c.hear(c.on(tb, 1))
 		if got := names(events); got != "comet:hello x comet:closed comet:hello y" || strings.Contains(events[0].data, `"event":"y"`) {
 			t.Error("heard", events)
